@@ -1,0 +1,175 @@
+//! The heartbeat: renews claims and name leases for as long as their owners asked, from one thread of the process.
+//!
+//! A handler that works sets a deadline with each step. If it is overrun the step hangs in a way that its own limit did not catch; the
+//! heartbeat then stops renewing and says so, and the process stops, so that another host can take the job.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use log::{debug, error, warn};
+
+use crate::name::PluginName;
+use crate::stop::Stop;
+use crate::store::{ClaimKey, Lease, Leased, Store};
+
+/// What is kept alive, and the means to change it from any thread.
+#[derive(Clone)]
+pub struct Heartbeats {
+    kept: Arc<Mutex<Kept>>,
+    changed: Sender<()>,
+    changes: Receiver<()>,
+}
+
+#[derive(Default)]
+struct Kept {
+    claims: BTreeMap<PluginName, KeptClaim>,
+    leases: BTreeMap<String, KeptLease>,
+}
+
+struct KeptClaim {
+    store: Arc<dyn Store>,
+    key: ClaimKey,
+    every: Duration,
+    renew_at: Instant,
+    until: Instant,
+}
+
+struct KeptLease {
+    store: Arc<dyn Store>,
+    lease: Lease,
+    renew_at: Instant,
+}
+
+/// A step went over the deadline that its handler had set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overrun {
+    /// Whose step.
+    pub handler: PluginName,
+}
+
+impl Default for Heartbeats {
+    fn default() -> Self {
+        let (changed, changes) = bounded(1);
+        Self { kept: Arc::default(), changed, changes }
+    }
+}
+
+impl Heartbeats {
+    /// Renews the claim until `until`; a later call for the same handler takes the place of an earlier one.
+    pub fn keep(&self, store: &Arc<dyn Store>, key: &ClaimKey, life: Duration, until: Instant) {
+        let every = life / 6;
+        let mut kept = self.lock();
+        let renew_at = match kept.claims.get(&key.handler) {
+            Some(known) if known.key == *key => known.renew_at,
+            _ => Instant::now() + every,
+        };
+        let claim = KeptClaim { store: Arc::clone(store), key: key.clone(), every, renew_at, until };
+        if kept.claims.insert(key.handler.clone(), claim).is_none() {
+            self.wake();
+        }
+    }
+
+    /// No longer renews the handler's claim.
+    pub fn let_go(&self, handler: &PluginName) {
+        self.lock().claims.remove(handler);
+    }
+
+    /// Renews the lease until it is let go.
+    pub fn keep_lease(&self, store: &Arc<dyn Store>, lease: Lease) {
+        let renew_at = Instant::now() + lease.life / 6;
+        self.lock()
+            .leases
+            .insert(lease.name.clone(), KeptLease { store: Arc::clone(store), lease, renew_at });
+        self.wake();
+    }
+
+    /// Gives the lease up, here and in the store.
+    pub fn let_go_lease(&self, name: &str) {
+        let kept = self.lock().leases.remove(name);
+        if let Some(kept) = kept
+            && let Err(error) = kept.store.release(&kept.lease)
+        {
+            debug!(lease = name, error:% = error; "lease not released; it runs out by itself");
+        }
+    }
+
+    /// The thread's loop: ends with `stop`, calls `on_overrun` once for each overrun step.
+    pub fn run(&self, stop: &Stop, mut on_overrun: impl FnMut(Overrun)) {
+        loop {
+            let next = self.beat(&mut on_overrun);
+            let limit = next.map_or_else(never, at);
+            select! {
+                recv(stop.closed()) -> _ => return,
+                recv(self.changes) -> _ => {}
+                recv(limit) -> _ => {}
+            }
+        }
+    }
+
+    /// Renews what is due; answers when the next is.
+    fn beat(&self, on_overrun: &mut impl FnMut(Overrun)) -> Option<Instant> {
+        let now = Instant::now();
+        let (claims, leases) = self.take_due(now, on_overrun);
+        for (store, key) in claims {
+            match store.renew(std::slice::from_ref(&key)) {
+                Ok(lost) if lost.is_empty() => {}
+                // The handler sees the loss at its next look; renewing a lost claim again would change nothing.
+                Ok(_) => debug!(plugin:% = key.handler; "claim is lost"),
+                Err(error) => debug!(plugin:% = key.handler, error:% = error; "claim not renewed"),
+            }
+        }
+        for (store, lease) in leases {
+            match store.lease(&lease) {
+                Ok(Leased::Ours) => {}
+                Ok(Leased::Theirs { host, .. }) => {
+                    error!(lease = lease.name, host:% = host; "another process holds the name of this plugin");
+                }
+                Err(error) => warn!(lease = lease.name, error:% = error; "lease not renewed"),
+            }
+        }
+        let kept = self.lock();
+        let claims = kept.claims.values().map(|claim| claim.renew_at.min(claim.until));
+        claims.chain(kept.leases.values().map(|lease| lease.renew_at)).min()
+    }
+
+    #[allow(clippy::type_complexity, reason = "two lists that live for three lines")]
+    fn take_due(
+        &self,
+        now: Instant,
+        on_overrun: &mut impl FnMut(Overrun),
+    ) -> (Vec<(Arc<dyn Store>, ClaimKey)>, Vec<(Arc<dyn Store>, Lease)>) {
+        let mut kept = self.lock();
+        let overrun: Vec<_> = kept
+            .claims
+            .iter()
+            .filter(|(_, claim)| claim.until <= now)
+            .map(|(handler, _)| handler.clone())
+            .collect();
+        for handler in overrun {
+            kept.claims.remove(&handler);
+            on_overrun(Overrun { handler });
+        }
+        let mut claims = Vec::new();
+        for claim in kept.claims.values_mut().filter(|claim| claim.renew_at <= now) {
+            claim.renew_at = now + claim.every;
+            claims.push((Arc::clone(&claim.store), claim.key.clone()));
+        }
+        let mut leases = Vec::new();
+        for kept in kept.leases.values_mut().filter(|lease| lease.renew_at <= now) {
+            kept.renew_at = now + kept.lease.life / 6;
+            leases.push((Arc::clone(&kept.store), kept.lease.clone()));
+        }
+        (claims, leases)
+    }
+
+    fn wake(&self) {
+        // A full channel means that the thread is already on its way.
+        let _ = self.changed.try_send(());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,68 @@
+//! This machine: whether it has room for a VM, and its own list of the VMs it must clean up.
+
+use crossbeam_channel::Receiver;
+use thiserror::Error;
+
+use crate::name::{HostId, VmName};
+use crate::vm::VmRecord;
+
+/// The host as plugins see it.
+pub trait Host: Send + Sync {
+    /// Who this host is, for good.
+    fn id(&self) -> &HostId;
+
+    /// Whether the drain file asks for no new work.
+    fn is_drained(&self) -> bool;
+
+    /// Takes a VM slot; it is free again when the reservation is dropped. `n_foreign` VMs that run here and are not in any record of ours
+    /// take slots too.
+    fn reserve(&self, vm: &VmName, n_foreign: usize) -> Result<Reservation, HostError>;
+
+    /// Whether [`Host::reserve`] would find a slot, by what is known without asking the VM host.
+    fn has_slot(&self) -> bool;
+
+    /// Becomes ready when a reservation ends. Each caller has a channel of its own.
+    fn freed(&self) -> Receiver<()>;
+
+    /// Writes a record into the host's ledger file, on disk before it returns. It takes the place of the one with the same name.
+    fn record(&self, record: &VmRecord) -> Result<(), HostError>;
+
+    /// Removes a record from the ledger file; an unknown one is well.
+    fn forget(&self, vm: &VmName) -> Result<(), HostError>;
+
+    /// All records of the ledger file.
+    fn records(&self) -> Result<Vec<VmRecord>, HostError>;
+}
+
+/// A VM slot of the host, held until it is dropped.
+pub struct Reservation(#[allow(dead_code, reason = "held only to be dropped")] Box<dyn Send>);
+
+impl Reservation {
+    /// `release` frees the slot in its `Drop`.
+    pub fn new(release: Box<dyn Send>) -> Self {
+        Self(release)
+    }
+}
+
+/// Why the host refuses.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// Every VM slot is taken.
+    #[error("{n_running} VMs are running on this host, which can run {n_slots}")]
+    NoSlot {
+        /// Running and reserved ones together.
+        n_running: usize,
+        /// What the host can run.
+        n_slots: usize,
+    },
+    /// The ledger file cannot be read or written.
+    #[error("cannot {doing} the ledger file {path}: {source}")]
+    Ledger {
+        /// `read`, `write`, `lock`.
+        doing: &'static str,
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}

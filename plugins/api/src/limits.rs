@@ -1,0 +1,117 @@
+//! Every built-in wait, named, so that tests and odd fleets can set it (`limits.NAME` in the config, in seconds).
+
+use std::time::Duration;
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident = $default:literal;)*) => {
+        /// The waits. Defaults are those of the handbook; see each field.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Limits {
+            $($(#[$doc])* pub $name: Duration,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: Duration::from_millis($default),)* }
+            }
+        }
+
+        impl Limits {
+            /// The names, as the config spells them.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name),)*];
+
+            /// The wait of that name, to be read or set.
+            pub fn by_name(&mut self, name: &str) -> Option<&mut Duration> {
+                match name {
+                    $(stringify!($name) => Some(&mut self.$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+// Defaults in milliseconds.
+limits! {
+    /// An idle handler looks at the queue at least this often (or each `sleep_interval`, if that is shorter), in case a message was lost.
+    idle_look = 10_000;
+    /// How long a command may take to end after TERM, before KILL.
+    command_grace = 10_000;
+    /// A long command is mentioned in the log this often.
+    command_report = 10_000;
+    /// All undoing after a stop must be done in this time; the next start does the rest.
+    undo = 15_000;
+    /// One call of GitHub's API. GitHub itself cuts requests at 10 s.
+    github_call = 15_000;
+    /// The first wait before a failed call of GitHub's API is repeated; it doubles, with jitter.
+    github_retry_first = 1_000;
+    /// The longest wait between two tries of one call.
+    github_retry_most = 60_000;
+    /// All tries of one call together.
+    github_retry_total = 120_000;
+    /// Registering the runner in the guest. It hangs when the job was cancelled meanwhile.
+    register_runner = 60_000;
+    /// Installing the runner in the guest, with its download.
+    install_runner = 600_000;
+    /// Starting the runner in the guest.
+    start_runner = 120_000;
+    /// GitHub's runner list may lag: an unlisted runner counts as gone this long after its registration ended.
+    runner_list_lag = 90_000;
+    /// Asked again whether the runner of an unknown job can be removed.
+    fence_retry = 300_000;
+    /// Asked again after GitHub gave no answer to a removal.
+    fence_no_answer = 5_000;
+    /// A job younger than this, tried for the first time, is not asked about before it starts.
+    fresh_job = 300_000;
+    /// A host leaves a job alone for this long after a failure of its own; it doubles.
+    host_avoid_first = 10_000;
+    /// The longest such time.
+    host_avoid_most = 600_000;
+    /// Nobody claims a job for this long after a failure, times 2 for each attempt.
+    job_hold_first = 2_000;
+    /// The longest such time.
+    job_hold_most = 300_000;
+    /// A handler rests for this long after three failures in a row on different jobs; one more of it each time.
+    rest_first = 60_000;
+    /// The longest rest.
+    rest_most = 600_000;
+    /// No slot is tried for this long after the host said that it runs as many VMs as it can.
+    no_slot = 30_000;
+    /// The VM of a running job is looked at this often.
+    running_look = 60_000;
+    /// GitHub is asked about a running job after this long without news, and then as often.
+    running_silence = 600_000;
+    /// A failed deletion is tried again this often.
+    delete_retry = 60_000;
+    /// A refused cancellation, and a repository that cannot be seen, are asked about again this often.
+    refused_retry = 3_600_000;
+    /// After a cancellation was accepted, GitHub is asked for the end of the job if no news came.
+    cancel_silence = 120_000;
+    /// A job that GitHub holds back (`waiting`, `pending`) is asked about again after this; it doubles.
+    waiting_retry = 60_000;
+    /// A registration timeout counts for a runner that GitHub lists as online only after this.
+    idle_runner = 1_800_000;
+    /// One whole request to the receiver.
+    request = 10_000;
+    /// An idle connection to the receiver.
+    connection_idle = 60_000;
+    /// The receiver answers 503 when the store has not taken a webhook in this time.
+    store_answer = 5_000;
+    /// State lines (no capacity, drain) come this often at most.
+    state_line = 60_000;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_leads_to_its_wait() {
+        let mut limits = Limits::default();
+        for name in Limits::NAMES {
+            *limits.by_name(name).unwrap() = Duration::from_secs(1);
+        }
+        assert_eq!(limits.undo, Duration::from_secs(1));
+        assert!(limits.by_name("nonsense").is_none());
+    }
+}

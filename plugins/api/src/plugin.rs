@@ -1,0 +1,78 @@
+//! The contract between the daemon and a plugin.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use thiserror::Error;
+
+use crate::heartbeat::Heartbeats;
+use crate::host::Host;
+use crate::name::PluginName;
+use crate::report::Report;
+use crate::stop::Stop;
+use crate::store::Store;
+use crate::vm::VmHost;
+
+/// A plugin: built from its [`Section`](crate::section::Section), then run on a thread of its own.
+pub trait Plugin: Send {
+    /// Works until it is told to stop, and comes back only when nothing of its own runs any more. Calls [`Services::ready`] once the
+    /// next plugin may start. What goes wrong with single jobs is the plugin's own affair; an error here ends the process.
+    fn run(self: Box<Self>, services: Services) -> Result<(), PluginError>;
+}
+
+/// What the daemon hands to a plugin.
+pub struct Services {
+    /// Closes when no new work is to be taken; what is in work is finished.
+    pub drain: Stop,
+    /// Closes when the plugin must end soon.
+    pub interrupt: Stop,
+    /// The queue of this plugin's section.
+    pub store: Arc<dyn Store>,
+    /// The VMs of this host.
+    pub vms: Arc<dyn VmHost>,
+    /// This host.
+    pub host: Arc<dyn Host>,
+    /// Keeps claims and leases alive.
+    pub heartbeats: Heartbeats,
+    /// Takes reports for the metrics.
+    pub report: Arc<dyn Report>,
+    /// Where readiness is told.
+    pub ready: Ready,
+}
+
+/// Says once that a plugin is ready.
+pub struct Ready(Option<Sender<()>>);
+
+impl Ready {
+    /// `sender` gets one message.
+    pub fn new(sender: Sender<()>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// The plugin is ready; saying it again changes nothing.
+    pub fn tell(&mut self) {
+        if let Some(sender) = self.0.take() {
+            // The daemon may have stopped waiting; that is its own affair.
+            let _ = sender.send(());
+        }
+    }
+}
+
+/// Why a plugin had to end.
+#[derive(Debug, Error)]
+pub enum PluginError {
+    /// Something that only an operator can mend: the message says what, where and what to do.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// Something wrong with a plugin's section, found before anything starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The plugin concerned.
+    pub plugin: PluginName,
+    /// The key concerned, as the config spells it.
+    pub key: &'static str,
+    /// What is wrong and what to write instead.
+    pub what: String,
+}

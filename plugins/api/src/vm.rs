@@ -1,0 +1,243 @@
+//! VMs as the handler needs them: the verbs of a VM host, and the record that says who cleans up.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ear::Ear;
+use crate::job::{Image, JobId, RunId};
+use crate::name::{HostId, PluginName, VmName};
+use crate::scope::Scope;
+use crate::section::Secret;
+use crate::time::Moment;
+
+/// Makes, drives and removes VMs of this host. Each call has a limit of its own and ends early when its [`Ear`] says so
+/// ([`VmError::Cut`]); the VM is then in an unknown state and must be deleted.
+pub trait VmHost: Send + Sync {
+    /// Every VM and template on disk, running or not.
+    fn list(&self, ear: &Ear<'_>) -> Result<Vec<VmListed>, VmError>;
+
+    /// Makes sure that the image can be cloned, pulling it if that is needed and allowed. Never blocks for another's pull: [`VmError::Busy`].
+    fn ensure_image(&self, image: &Image, ear: &Ear<'_>) -> Result<ReadyImage, VmError>;
+
+    /// Makes `vm` from the image.
+    fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
+
+    /// Starts it.
+    fn start(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
+
+    /// Copies a file or folder into the guest's home.
+    fn copy(&self, vm: &VmName, from: &Path, ear: &Ear<'_>) -> Result<(), VmError>;
+
+    /// Runs a line of bash in the guest's home; an exit code other than 0 is [`VmError::Guest`].
+    fn run(&self, vm: &VmName, run: &GuestRun<'_>, ear: &Ear<'_>) -> Result<GuestOutput, VmError>;
+
+    /// Stops it the hard way.
+    fn stop_force(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
+
+    /// Removes it, running or not. A VM that is not there is well.
+    fn delete(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
+}
+
+/// A line of the VM host's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmListed {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub uuid: String,
+    /// The tag of a template; clones have none.
+    pub tag: Option<String>,
+    /// Whether it runs, and so takes one of the host's slots.
+    pub running: bool,
+}
+
+/// Proof that an image is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyImage {
+    /// The template's id.
+    pub template: String,
+    /// The tag to clone, where one has to be named.
+    pub tag: Option<String>,
+}
+
+/// Something to run in a guest.
+#[derive(Debug)]
+pub struct GuestRun<'a> {
+    /// For logs and errors: what it does, in a word.
+    pub name: &'static str,
+    /// The line for the guest's bash. Strangers' text in it is quoted by the caller. Never a secret.
+    pub line: &'a str,
+    /// Standard input, which may hold a secret.
+    pub input: Option<&'a Secret>,
+    /// Killed after this.
+    pub limit: Duration,
+}
+
+/// What a guest command printed, both streams, bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestOutput(pub String);
+
+/// Why a VM command did not do what was asked. Texts name the verb only, since arguments can hold strangers' text.
+#[derive(Debug, Error)]
+pub enum VmError {
+    /// The program could not be started.
+    #[error("`anka {verb}` could not be started: {source}")]
+    NotStarted {
+        /// The verb.
+        verb: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It ran over its limit and was killed.
+    #[error("`anka {verb}` was killed after {limit:?}")]
+    TooSlow {
+        /// The verb.
+        verb: &'static str,
+        /// Its limit.
+        limit: Duration,
+    },
+    /// The ear heard that there is no use in going on.
+    #[error("`anka {verb}` was cut short")]
+    Cut {
+        /// The verb.
+        verb: &'static str,
+    },
+    /// It said that it failed.
+    #[error("`anka {verb}` failed with code {code}: {message}")]
+    Failed {
+        /// The verb.
+        verb: &'static str,
+        /// The envelope's code, or the exit code where there was no envelope.
+        code: i64,
+        /// Its message.
+        message: String,
+    },
+    /// There is no such VM or template.
+    #[error("`anka {verb}` does not find it: {message}")]
+    NotFound {
+        /// The verb.
+        verb: &'static str,
+        /// Its message.
+        message: String,
+    },
+    /// The host runs as many VMs as it can.
+    #[error("`anka {verb}` says that no more VMs can run: {message}")]
+    AtLimit {
+        /// The verb.
+        verb: &'static str,
+        /// Its message.
+        message: String,
+    },
+    /// The template has to be pulled, and cannot be now.
+    #[error("template {template} is not on disk and cannot be pulled: {why}")]
+    NotOnDisk {
+        /// The template.
+        template: String,
+        /// Why not.
+        why: String,
+    },
+    /// Another pull is in the way.
+    #[error("another pull runs on this host")]
+    Busy,
+    /// The guest's command ended with another exit code than 0.
+    #[error("{name} ended with exit code {exit} in the guest: {output}")]
+    Guest {
+        /// What ran.
+        name: &'static str,
+        /// How it ended.
+        exit: i32,
+        /// The end of what it printed, masked.
+        output: String,
+    },
+    /// The answer makes no sense.
+    #[error("`anka {verb}` answered what cannot be read: {answer}")]
+    Nonsense {
+        /// The verb.
+        verb: &'static str,
+        /// The start of what it printed, masked.
+        answer: String,
+    },
+}
+
+/// How far a VM is. Saved *before* the step it names begins, so that after a crash the step may or may not have happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// `clone`.
+    Cloning,
+    /// `start` and mounts.
+    Starting,
+    /// The scripts are copied in.
+    Copying,
+    /// The runner is installed.
+    Installing,
+    /// The runner is registered: from here on every undo begins with the fence.
+    Registering,
+    /// The runner is started.
+    StartingRunner,
+    /// It waits for its job.
+    Waiting,
+    /// GitHub says that a job runs on it.
+    Running,
+    /// It is of no use any more: fence, then delete.
+    Undoing,
+    /// The runner is known to be gone; the VM is being deleted.
+    Deleting,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cloning => "cloning",
+            Self::Starting => "starting",
+            Self::Copying => "copying",
+            Self::Installing => "installing",
+            Self::Registering => "registering",
+            Self::StartingRunner => "starting runner",
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Undoing => "undoing",
+            Self::Deleting => "deleting",
+        })
+    }
+}
+
+/// A VM, and perhaps a runner, exists or is about to. Its host owns it until both are confirmed gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VmRecord {
+    /// The VM and the runner in it.
+    pub vm: VmName,
+    /// Who removes it.
+    pub host: HostId,
+    /// Which plugin of that host made it.
+    pub plugin: PluginName,
+    /// Where its runner is, or would be, registered.
+    pub scope: Scope,
+    /// The job it is for or, once GitHub has decided, the one it runs; none while it runs a job that nobody has named yet.
+    pub job: Option<JobId>,
+    /// The run of that job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// The repository of that job, `owner/name`.
+    #[serde(default)]
+    pub repository: String,
+    /// The labels that the runner has.
+    pub labels: Vec<String>,
+    /// How far it is.
+    pub stage: Stage,
+    /// When registration began, by the host's clock; none before. The runner may exist from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registering_at: Option<Moment>,
+    /// When registration ended. GitHub's list may lag behind it by up to 60 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<Moment>,
+    /// When the record was made, by the host's clock.
+    pub created_at: Moment,
+    /// Failed deletions so far.
+    #[serde(default)]
+    pub failed_deletions: u32,
+}
