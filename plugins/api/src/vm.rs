@@ -40,6 +40,33 @@ pub trait VmHost: Send + Sync {
 
     /// Removes it, running or not. A VM that is not there is well.
     fn delete(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
+
+    /// The limit after which a command of this kind is killed; callers set their own deadlines beyond it.
+    fn limit(&self, verb: VmVerb) -> Duration {
+        match verb {
+            VmVerb::Pull => Duration::from_secs(6 * 3_600),
+            VmVerb::Copy => Duration::from_secs(600),
+            VmVerb::Clone | VmVerb::Start => Duration::from_secs(300),
+            VmVerb::List | VmVerb::Delete => Duration::from_secs(120),
+        }
+    }
+}
+
+/// What [`VmHost::limit`] is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VmVerb {
+    /// [`VmHost::list`] and other questions.
+    List,
+    /// [`VmHost::ensure_image`].
+    Pull,
+    /// [`VmHost::clone_image`].
+    Clone,
+    /// [`VmHost::start`].
+    Start,
+    /// [`VmHost::copy`].
+    Copy,
+    /// [`VmHost::delete`] and [`VmHost::stop_force`].
+    Delete,
 }
 
 /// A line of the VM host's list.
