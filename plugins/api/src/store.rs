@@ -5,11 +5,17 @@
 //! - Every verb may be repeated after a lost answer: the second call finds its work done and answers as the first did.
 //! - The cost of a verb does not grow with the queue.
 //! - Times are the store's own, and never run backwards.
+//! - A claim is lost only when another took it: until then a late holder's verb succeeds, and renews it.
 //! - Whoever has to know is told by a [`JobSignal`] right after the verb. Signals can be lost with a connection and can come
 //!   twice; the truth is what [`Store::look`] and [`Store::claim`] answer.
 //!
 //! A job is in exactly one place: *queued* in its group, *held* until a moment, *claimed* by one handler (also while *paused*: then
 //! other hosts may take it), or *running* without a claim. An ended job leaves a tombstone so that late news starts nothing.
+//! A held job whose moment has come is queued, in every answer, from that moment on.
+//!
+//! A claimed job counts one try more than an unclaimed one: the try is written with the claim. It stays when the claim ends in a
+//! counted give-back or is taken over because it ran out. However else a claim ends, the try is taken back: other give-backs,
+//! [`Store::leave_running`], another host taking a paused job, and claims lost by news.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,60 +35,87 @@ pub trait Store: Send + Sync {
     /// Takes in what GitHub says of a job.
     ///
     /// From a webhook ([`Source::Webhook`]) a phase only moves forward; equal or lower phases change nothing, except that a runner
-    /// that was not named before is filled in. The API's word ([`Source::Api`]) is the truth of its moment and may also move a job back.
-    /// `run_attempt` above the stored one is a new job in the old one's place (a claim on the old one is lost). Up to that of the tombstone it is late.
+    /// that was not named before is filled in. The API's word ([`Source::Api`]) is the truth of its moment and may also name another runner, or move a
+    /// job back to queued: an unclaimed one then lies in its group, a claimed one stays claimed ([`JobSignal::Retry`]). A runner once named is not
+    /// forgotten when later news of the same or a higher phase names none.
+    /// `run_attempt` above the stored one is a new job in the old one's place (a claim on the old one is lost); below it, news is late ([`Noted::Known`]).
+    /// Up to that of the tombstone it is late, whoever says it ([`Noted::Ended`]).
     ///
-    /// - *queued*: an unknown job that is `for_us` is stored in its group.
-    /// - *in progress*: a known job, or one `for_us`, or one on a recorded VM ends up claimed by the handler whose VM runs it, or without
-    ///   a claim where that runner is none of ours or nobody holds its VM. The VM's record then names this job. See [`Store::look`] for what the handlers concerned
-    ///   see. When a runner of claim A reports job B: its claim moves to B. A goes to the handler that had claimed B, if that handler's VM exists, has all
-    ///   of A's labels and A's scope, is not already running another job; else A goes back to its group, uncounted, and the claim that was on B is lost.
-    /// - *completed*: as *in progress* first where a runner is named; then a tombstone is left; a claimed entry stays for its handler
-    ///   to [`Store::finish`], an unclaimed one goes.
+    /// News of an unknown job that is not `for_us` and names no recorded VM is [`Noted::NotOurs`].
+    ///
+    /// - *queued*: an unknown job that is `for_us` is stored in its group ([`Noted::Enqueued`]).
+    /// - *in progress*: a known job, or one `for_us`, or one on a recorded VM ends up claimed by the handler whose VM runs it, or *running* without
+    ///   a claim where that runner is none of ours or nobody holds its VM: a claim on it is then lost. Where no runner is named a claim on it stays. The VM's
+    ///   record then names this job (job, run, repository). See [`Store::look`] for what the handlers concerned see.
+    ///   When a runner of claim A reports job B: its claim moves to B, same fence. A goes to the handler that had claimed B, if A is
+    ///   queued by GitHub and that handler's VM has a record with a job and a stage before [`Stage::Running`](crate::vm::Stage::Running), was not
+    ///   known to run B, and has all of A's labels and A's scope; that record then names A. Else A goes back to its group, uncounted, without a hold (or where its
+    ///   phase says, as in [`Store::give_back`]), and the claim that was on B is lost.
+    /// - *completed*: as *in progress* first where another runner is named than is known; then a tombstone is left, for unknown jobs too, and written at
+    ///   once; a claimed entry stays for its handler to [`Store::finish`], an unclaimed one goes.
+    ///
+    /// Signals: [`JobSignal::Look`] when a job became claimable; [`JobSignal::Started`] when the claimed job runs on the claim's VM, also after a move;
+    /// [`JobSignal::Finish`] when the claimed job is over; [`JobSignal::Retry`] to a handler whose claim is lost or on another job,
+    /// or whose job moved back, or is in progress on a runner that is not named; [`JobSignal::Vm`] to the plugin of a record that no claim holds.
     fn news(&self, news: &News, source: Source) -> Result<Noted, StoreError>;
 
     /// The next job for a handler, with the right to work on it.
     ///
-    /// A handler that already holds a claim gets that one, same fence, attempt not counted again, `resumed` set. Otherwise the
-    /// oldest eligible job (by `created_at`, else arrival) among the heads of all groups of `want.scope`, held-back jobs only
-    /// when due, stepping over at most 32 jobs a group that this host avoids. Claims that ran out are marked, and taken a third of
-    /// `claim_life` after the mark if not renewed since, when `want.take_over` allows; `taken` then says from whom.
+    /// 1. A handler that already holds a claim gets that one, same fence, attempt not counted again, `resumed` set, renewed with
+    ///    `want.claim_life`, from now on on `want.host`, and no longer paused.
+    /// 2. With `want.take_over`: each claim within `want.scope` that ran out is marked, and taken a third of `want.claim_life` after the mark
+    ///    if not renewed since, whatever its job's phase; `taken` then says from whom. Groups passed by and jobs avoided are taken too: the taker only asks GitHub.
+    /// 3. A paused job of another host, if GitHub has not started it.
+    /// 4. The oldest eligible job among the heads of all groups, held-back ones only when due, stepping over at most 32 jobs a group that
+    ///    this host avoids or that are of another enterprise.
+    ///
+    /// Each time the oldest first: by `created_at`, else arrival; then by arrival. 3 and 4 only within `want.scope`, not in `want.pass`, and
+    /// not while this host avoids the job. Fences count 1, 2, 3 … in each store, one for each new claim.
     fn claim(&self, want: &Want) -> Result<ClaimAnswer, StoreError>;
 
     /// What has become of a claim. Changes nothing.
     fn look(&self, key: &ClaimKey) -> Result<ClaimView, StoreError>;
 
-    /// Prolongs claims to their life from now on; answers those that are lost.
+    /// Prolongs claims to their life from now on; answers those that do not hold any more.
     fn renew(&self, keys: &[ClaimKey]) -> Result<Vec<ClaimKey>, StoreError>;
 
     /// Ends a claim; the job goes back to its group, or is held until it is due. If GitHub has completed it meanwhile, it is
-    /// finished instead; if it is in progress, it is left running, unclaimed.
+    /// finished instead; if it is in progress, it is left running, unclaimed; either way nothing of `how` counts.
+    ///
+    /// This verb, [`Store::leave_running`] and [`Store::finish`] answer `Lost` if the claim was lost, and do nothing, successfully, if it was the last that
+    /// its handler ended with one of the three.
     fn give_back(&self, key: &ClaimKey, how: &GiveBack) -> Result<(), StoreError>;
 
     /// Leaves the claimed job open to other hosts: any handler of another host (`want.host`) may claim it, and the claim is then lost.
+    /// Not while it is in progress or completed.
     fn pause(&self, key: &ClaimKey) -> Result<(), StoreError>;
 
     /// Ends a pause. `Lost` if another host has taken the job.
     fn resume(&self, key: &ClaimKey) -> Result<(), StoreError>;
 
     /// Ends a claim on a job that is in progress: it stays *running*, unclaimed, until GitHub ends it or its VM's host adopts it.
+    /// In another phase it goes back to its group, or is finished.
     fn leave_running(&self, key: &ClaimKey) -> Result<(), StoreError>;
 
-    /// Ends a claim on a job that GitHub has ended: the entry goes, the tombstone stays.
+    /// Ends a claim on a job that GitHub has ended, whether news of that came or the handler found out: the entry goes, a tombstone stays.
     fn finish(&self, key: &ClaimKey, conclusion: &Conclusion) -> Result<(), StoreError>;
 
     /// Writes a VM record, new or changed; it takes the place of the one with the same name. With a key, the claim must still hold
-    /// (else `Lost`, and nothing is written) and from now on this is the claim's VM. Without one, it is its host's own business.
+    /// (else `Lost`, and nothing is written) and from now on this is the claim's VM; a stage other than the record's before is a line of the job's
+    /// history. Without one, it is its host's own business.
     fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError>;
 
-    /// Forgets a VM whose host has seen it and its runner gone. Forgetting an unknown one is well.
+    /// Forgets a VM whose host has seen it and its runner gone: no claim holds it any more. Forgetting an unknown one is well.
     fn remove_vm(&self, vm: &VmName) -> Result<(), StoreError>;
 
-    /// All VM records of a host.
+    /// All VM records of a host, by name.
     fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError>;
 
-    /// A claim for `handler` on the job that the record of `vm` names, so that it can watch on: the claim it still holds with that VM, or a new
-    /// one if the job is *running* unclaimed, or ended news waits for it. None if the job is anybody else's, back in its group, or gone.
+    /// A claim for `handler` on the job that the record of `vm` names, so that it can watch on: the claim it still holds with that VM,
+    /// renewed, also when GitHub has ended the job; or a new one, on the record's host, with the VM, if the job is *running* unclaimed and its runner is
+    /// this VM or not named. `resumed` is set. None if the job is anybody else's, back in its group, or gone, or if the handler holds another claim.
+    ///
+    /// A new claim lives as long as the handler's last one, else 90 s.
     fn adopt(&self, handler: &PluginName, vm: &VmName) -> Result<Option<Claim>, StoreError>;
 
     /// One entry with its history; none if unknown or gone.
@@ -116,9 +149,9 @@ pub enum Source {
 pub enum Noted {
     /// A new job is in the queue.
     Enqueued,
-    /// A stored job has moved on (or back, by the API's word).
+    /// A job has moved on (or back, by the API's word), or is in progress or over already at the first word of it.
     Moved,
-    /// Nothing new: already known, or later news has been.
+    /// Nothing new: already known, or later news has been. Nothing is changed.
     Known,
     /// The job has ended before; this is late.
     Ended,
@@ -135,7 +168,7 @@ pub enum JobSignal {
     Started(JobId),
     /// GitHub has ended the claimed job.
     Finish(JobId, Conclusion),
-    /// The claim is on another job now, or lost: what is being prepared may be for nothing.
+    /// The claim is on another job now, or lost, or its job is not where it was: what is being prepared may be for nothing.
     Retry,
     /// The record of this VM, which no claim holds, now names a job.
     Vm(VmName),
@@ -174,7 +207,8 @@ pub enum ClaimAnswer {
     Claimed(Box<Claim>),
     /// Nothing now.
     Nothing {
-        /// How long until a held job is due, a claim runs out or a mark ripens; none if nothing is in sight.
+        /// How long until a held job (of any group) is due or, with `take_over`, a claim within the scope runs out or its mark ripens; none if
+        /// nothing is in sight. Never zero.
         next_due: Option<Duration>,
     },
 }
@@ -190,9 +224,9 @@ pub struct Claim {
     pub phase: Phase,
     /// Earlier counted tries; 0 on the first claim.
     pub attempts: u32,
-    /// Uncounted failures of this host with this job in a row.
+    /// Give-backs of this job by this host in a row that set `host_avoids`.
     pub host_failures: u32,
-    /// Why earlier tries ended, oldest first.
+    /// The reasons of earlier give-backs, oldest first; the newest 16.
     pub reasons: Vec<String>,
     /// This handler held it already: something may be left of the earlier work.
     pub resumed: bool,
@@ -234,7 +268,7 @@ pub struct GiveBack {
     pub counted: Counted,
     /// Nobody claims it before this has passed.
     pub hold: Duration,
-    /// This host leaves the job alone for this long; counts as a failure of the host with the job.
+    /// This host leaves the job alone for this long; counts as a failure of the host with the job. None ends such a row of failures.
     pub host_avoids: Option<Duration>,
 }
 
@@ -245,7 +279,7 @@ pub enum Counted {
     Yes,
     /// The attempt written with the claim is taken back.
     No,
-    /// It counts if it is the first of its kind on this host.
+    /// It counts if it is the first give-back of this job by this host that says so.
     OncePerHost,
 }
 
@@ -293,7 +327,7 @@ pub struct Entry {
 pub struct Transition {
     /// When, by the store's clock.
     pub at: Moment,
-    /// What: `queued`, `claimed`, `stage …`, `in_progress`, `given back: …`.
+    /// What: `queued`, `claimed`, `taken over`, `adopted`, `paused`, `resumed`, `stage …`, `in_progress`, `completed`, `given back: …`, `left running`.
     pub what: String,
     /// The handler and host concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,233 @@
+//! `MemoryStore`: the queue in a few maps under one lock, simple enough to be seen to be right.
+//!
+//! It is the model for the property tests of real stores, and the store of plugins' tests, which can also plan its failures.
+
+mod claims;
+mod leases;
+mod news;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use self::state::State;
+use crate::job::{Conclusion, JobId, News};
+use crate::name::{HostId, PluginName, VmName};
+use crate::store::{
+    Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
+    Source, Store, StoreError, Want,
+};
+use crate::time::Moment;
+use crate::vm::VmRecord;
+
+/// Tells the time of a store.
+pub type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
+
+/// A store that lives and dies with the process.
+pub struct MemoryStore {
+    clock: Clock,
+    inside: Mutex<Inside>,
+}
+
+/// The verbs of [`Store`], to plan failures and to count calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "each is the verb of its name")]
+pub enum Verb {
+    News,
+    Claim,
+    Look,
+    Renew,
+    GiveBack,
+    Pause,
+    Resume,
+    LeaveRunning,
+    Finish,
+    PutVm,
+    RemoveVm,
+    Vms,
+    Adopt,
+    Entry,
+    Counts,
+    Lease,
+    Release,
+}
+
+#[derive(Default)]
+struct Inside {
+    state: State,
+    subscribers: Vec<(PluginName, Sender<JobSignal>)>,
+    n_calls: BTreeMap<Verb, usize>,
+    n_refusals: BTreeMap<Verb, usize>,
+    n_lost_answers: BTreeMap<Verb, usize>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::with_clock(Arc::new(Moment::now))
+    }
+}
+
+impl MemoryStore {
+    /// An empty store whose time is what `clock` says, except that it never runs back.
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { clock, inside: Mutex::default() }
+    }
+
+    /// The next `n` calls of `verb` find the store away, and do nothing.
+    pub fn fail_next(&self, verb: Verb, n: usize) {
+        self.lock().n_refusals.insert(verb, n);
+    }
+
+    /// The next `n` calls of `verb` are done, but their answer is lost on the way: the caller sees the store away.
+    pub fn lose_answers(&self, verb: Verb, n: usize) {
+        self.lock().n_lost_answers.insert(verb, n);
+    }
+
+    /// How often `verb` was called, failed calls included.
+    pub fn n_calls(&self, verb: Verb) -> usize {
+        self.lock().n_calls.get(&verb).copied().unwrap_or(0)
+    }
+
+    /// Tells every subscriber to look, as a store does that came back.
+    pub fn come_back(&self) {
+        let mut inside = self.lock();
+        inside.state.tell_all();
+        inside.deliver();
+    }
+
+    fn verb<T>(
+        &self,
+        verb: Verb,
+        doing: &'static str,
+        work: impl FnOnce(&mut State, Moment) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut inside = self.lock();
+        *inside.n_calls.entry(verb).or_default() += 1;
+        if take_one(&mut inside.n_refusals, verb) {
+            return Err(away(doing));
+        }
+        let now = inside.state.advance((self.clock)());
+        let answer = work(&mut inside.state, now);
+        inside.state.check();
+        inside.deliver();
+        if take_one(&mut inside.n_lost_answers, verb) {
+            return Err(away(doing));
+        }
+        answer
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    /// Hands out the signals of the verb just done; subscribers that have gone are forgotten.
+    fn deliver(&mut self) {
+        for (to, signal) in self.state.take_signals() {
+            self.subscribers.retain(|(handler, sender)| {
+                to.as_ref().is_some_and(|to| to != handler) || sender.send(signal.clone()).is_ok()
+            });
+        }
+    }
+}
+
+fn take_one(planned: &mut BTreeMap<Verb, usize>, verb: Verb) -> bool {
+    match planned.get_mut(&verb) {
+        Some(n) if *n > 0 => {
+            *n -= 1;
+            true
+        }
+        _ => false,
+    }
+}
+
+fn away(doing: &'static str) -> StoreError {
+    StoreError::Away { doing, source: "as the test planned".into() }
+}
+
+impl Store for MemoryStore {
+    fn news(&self, news: &News, source: Source) -> Result<Noted, StoreError> {
+        self.verb(Verb::News, "take in news", |state, now| Ok(state.news(news, source, now)))
+    }
+
+    fn claim(&self, want: &Want) -> Result<ClaimAnswer, StoreError> {
+        self.verb(Verb::Claim, "claim a job", |state, now| Ok(state.claim(want, now)))
+    }
+
+    fn look(&self, key: &ClaimKey) -> Result<ClaimView, StoreError> {
+        self.verb(Verb::Look, "look at a claim", |state, _| Ok(state.look(key)))
+    }
+
+    fn renew(&self, keys: &[ClaimKey]) -> Result<Vec<ClaimKey>, StoreError> {
+        self.verb(Verb::Renew, "renew claims", |state, now| {
+            Ok(keys.iter().filter(|key| state.renew(key, now).is_err()).cloned().collect())
+        })
+    }
+
+    fn give_back(&self, key: &ClaimKey, how: &GiveBack) -> Result<(), StoreError> {
+        self.verb(Verb::GiveBack, "give a job back", |state, now| state.give_back(key, how, now))
+    }
+
+    fn pause(&self, key: &ClaimKey) -> Result<(), StoreError> {
+        self.verb(Verb::Pause, "pause a job", |state, now| state.pause(key, now))
+    }
+
+    fn resume(&self, key: &ClaimKey) -> Result<(), StoreError> {
+        self.verb(Verb::Resume, "resume a job", |state, now| state.resume(key, now))
+    }
+
+    fn leave_running(&self, key: &ClaimKey) -> Result<(), StoreError> {
+        self.verb(Verb::LeaveRunning, "leave a job running", |state, now| state.leave_running(key, now))
+    }
+
+    fn finish(&self, key: &ClaimKey, _conclusion: &Conclusion) -> Result<(), StoreError> {
+        self.verb(Verb::Finish, "finish a job", |state, _| state.finish(key))
+    }
+
+    fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError> {
+        self.verb(Verb::PutVm, "write a VM record", |state, now| state.put_vm(key, record, now))
+    }
+
+    fn remove_vm(&self, vm: &VmName) -> Result<(), StoreError> {
+        self.verb(Verb::RemoveVm, "remove a VM record", |state, _| {
+            state.remove_vm(vm);
+            Ok(())
+        })
+    }
+
+    fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError> {
+        self.verb(Verb::Vms, "read VM records", |state, _| Ok(state.vms_of(host)))
+    }
+
+    fn adopt(&self, handler: &PluginName, vm: &VmName) -> Result<Option<Claim>, StoreError> {
+        self.verb(Verb::Adopt, "adopt a VM", |state, now| Ok(state.adopt(handler, vm, now)))
+    }
+
+    fn entry(&self, job: JobId) -> Result<Option<Entry>, StoreError> {
+        self.verb(Verb::Entry, "read a job", |state, now| Ok(state.entry(job, now)))
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        self.verb(Verb::Counts, "count jobs", |state, now| Ok(state.counts(now)))
+    }
+
+    fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {
+        self.verb(Verb::Lease, "lease a name", |state, now| Ok(state.lease(lease, now)))
+    }
+
+    fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.verb(Verb::Release, "release a name", |state, _| {
+            state.release(lease);
+            Ok(())
+        })
+    }
+
+    fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
+        let (sender, receiver) = unbounded();
+        self.lock().subscribers.push((handler.clone(), sender));
+        receiver
+    }
+}

@@ -1,0 +1,74 @@
+//! Leases and VM records of the memory store.
+
+use super::state::State;
+use crate::name::{HostId, VmName};
+use crate::store::{ClaimKey, Lease, Leased, StoreError};
+use crate::time::Moment;
+use crate::vm::VmRecord;
+
+pub(super) struct HeldLease {
+    host: HostId,
+    process: String,
+    until: Moment,
+}
+
+impl HeldLease {
+    fn is_of(&self, lease: &Lease) -> bool {
+        self.host == lease.host && self.process == lease.process
+    }
+}
+
+impl State {
+    pub(super) fn lease(&mut self, lease: &Lease, now: Moment) -> Leased {
+        if let Some(held) = self.leases.get(&lease.name) {
+            let is_free = held.until <= now
+                || held.is_of(lease)
+                || (held.host == lease.host && (lease.predecessor_is_gone)(&held.process));
+            if !is_free {
+                let (host, process) = (held.host.clone(), held.process.clone());
+                return Leased::Theirs { host, process, left: held.until.since(now) };
+            }
+        }
+        let until = now.after(lease.life);
+        let held = HeldLease { host: lease.host.clone(), process: lease.process.clone(), until };
+        self.leases.insert(lease.name.clone(), held);
+        Leased::Ours
+    }
+
+    pub(super) fn release(&mut self, lease: &Lease) {
+        if self.leases.get(&lease.name).is_some_and(|held| held.is_of(lease)) {
+            self.leases.remove(&lease.name);
+        }
+    }
+
+    pub(super) fn put_vm(
+        &mut self,
+        key: Option<&ClaimKey>,
+        record: &VmRecord,
+        now: Moment,
+    ) -> Result<(), StoreError> {
+        if let Some(key) = key {
+            let held = self.held(key)?;
+            held.renew(now);
+            held.vm = Some(record.vm.clone());
+            let (job, by) = (held.job, (key.handler.clone(), held.host.clone()));
+            let known = self.vms.get(&record.vm).map(|known| known.stage);
+            if known != Some(record.stage) {
+                self.job(job).note(now, format!("stage {}", record.stage), Some(by));
+            }
+        }
+        self.vms.insert(record.vm.clone(), record.clone());
+        Ok(())
+    }
+
+    pub(super) fn remove_vm(&mut self, vm: &VmName) {
+        self.vms.remove(vm);
+        for held in self.claims.values_mut().filter(|held| held.vm.as_ref() == Some(vm)) {
+            held.vm = None;
+        }
+    }
+
+    pub(super) fn vms_of(&self, host: &HostId) -> Vec<VmRecord> {
+        self.vms.values().filter(|record| record.host == *host).cloned().collect()
+    }
+}
