@@ -197,11 +197,14 @@ impl Connection {
     }
 
     fn advance(&mut self, bytes: &[u8], hooks: &Hooks, now: Instant) -> Next {
-        if !self.intake.has_started() {
+        let had_started = self.intake.has_started();
+        let rules = Rules { limits: &hooks.limits, admit: &*hooks.admit, peer: self.peer };
+        let progress = self.intake.advance(bytes, &rules);
+        let is_still_idle = progress == Ok(Progress::More) && !self.intake.has_started();
+        if !had_started && !is_still_idle {
             self.since = now;
         }
-        let rules = Rules { limits: &hooks.limits, admit: &*hooks.admit, peer: self.peer };
-        match self.intake.advance(bytes, &rules) {
+        match progress {
             Ok(Progress::More) => Next::Wait,
             Ok(Progress::MoreAfterContinue) => self.say_continue(),
             Ok(Progress::Whole(request)) => {

@@ -8,6 +8,8 @@
 
 mod body;
 mod connection;
+mod descriptors;
+mod door;
 mod head;
 mod intake;
 mod limits;

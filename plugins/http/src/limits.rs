@@ -43,7 +43,7 @@ impl Default for Limits {
             request_limit: Duration::from_secs(10),
             answer_limit: Duration::from_secs(10),
             idle_limit: Duration::from_secs(60),
-            linger_limit: Duration::from_secs(5),
+            linger_limit: Duration::from_secs(10),
             n_linger_bytes: 64 << 20,
             stop_limit: Duration::from_secs(5),
         }

@@ -1,8 +1,7 @@
 //! The one thread that holds every socket: waits for news, moves connections on, makes room, keeps deadlines.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::connection::{Connection, Hooks, Next, Standing};
+use crate::door::{Door, Quiet};
 use crate::refusal::Refusal;
 use crate::room;
 use crate::server::Shared;
@@ -24,12 +24,10 @@ const N_SCRATCH_BYTES: usize = 64 << 10;
 /// Connections accepted between two looks at the others: a flood of new ones must not push out a request that has
 /// arrived but was not yet read.
 const N_ACCEPTS: usize = 16;
-/// How long the listener rests when the system has no descriptor for us, unless a connection closes before.
-const ACCEPT_REST: Duration = Duration::from_secs(1);
+/// How long the loop listens to workers only, when the system cannot poll.
+const REST_LIMIT: Duration = Duration::from_secs(1);
 /// The longest wait; longer ones do not fit every system's clock.
 const POLL_LIMIT: Duration = Duration::from_secs(3600);
-/// The least time between two warnings about the same state.
-const WARNING_REST: Duration = Duration::from_secs(60);
 
 /// What the loop is given to live with.
 pub(crate) struct Links {
@@ -40,19 +38,16 @@ pub(crate) struct Links {
 }
 
 pub(crate) struct PollLoop {
-    /// `None` once the server stops.
-    listener: Option<TcpListener>,
+    door: Door,
     hooks: Hooks,
     links: Links,
     connections: BTreeMap<u64, Connection>,
     n_accepted: u64,
     /// Connections whose request waits for a worker, in the order of arrival.
     waiting: VecDeque<u64>,
-    accept_rests_until: Option<Instant>,
     stop_at: Option<Instant>,
     scratch: Vec<u8>,
     crowded: Quiet,
-    starved: Quiet,
 }
 
 /// What `poll` reported.
@@ -64,19 +59,17 @@ struct News {
 }
 
 impl PollLoop {
-    pub(crate) fn new(listener: TcpListener, hooks: Hooks, links: Links) -> PollLoop {
+    pub(crate) fn new(door: Door, hooks: Hooks, links: Links) -> PollLoop {
         PollLoop {
-            listener: Some(listener),
+            door,
             hooks,
             links,
             connections: BTreeMap::new(),
             n_accepted: 0,
             waiting: VecDeque::new(),
-            accept_rests_until: None,
             stop_at: None,
             scratch: vec![0; N_SCRATCH_BYTES],
             crowded: Quiet::default(),
-            starved: Quiet::default(),
         }
     }
 
@@ -106,7 +99,7 @@ impl PollLoop {
         if !self.links.shared.stopping.load(Ordering::SeqCst) {
             return false;
         }
-        self.listener = None;
+        self.door.close();
         self.hooks.stopping = true;
         let stop_at = *self.stop_at.get_or_insert(now + self.hooks.limits.stop_limit);
         let is_open = |standing| !matches!(standing, Standing::Unfinished { .. } | Standing::Idle { .. });
@@ -126,7 +119,7 @@ impl PollLoop {
     }
 
     fn wait(&mut self, now: Instant) -> News {
-        let listener = self.listener.as_ref().filter(|_| self.may_accept(now));
+        let listener = self.door.listener().filter(|_| self.has_room(now));
         let mut polled = vec![PollFd::new(&self.links.ear, PollFlags::IN)];
         polled.extend(listener.map(|listener| PollFd::new(listener, PollFlags::IN)));
         let n_others = polled.len();
@@ -161,7 +154,7 @@ impl PollLoop {
 
     /// The system cannot poll at all, for lack of memory: answers still come, and time passes without a spin.
     fn rest(&mut self, now: Instant) -> News {
-        if let Ok(answered) = self.links.answers.recv_timeout(ACCEPT_REST) {
+        if let Ok(answered) = self.links.answers.recv_timeout(REST_LIMIT) {
             self.on_answer(answered, now);
         }
         News::default()
@@ -169,7 +162,7 @@ impl PollLoop {
 
     fn next_deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(|c| c.deadline(&self.hooks.limits));
-        connections.chain(self.accept_rests_until).chain(self.stop_at).min()
+        connections.chain(self.door.deadline()).chain(self.stop_at).min()
     }
 
     fn take_answers(&mut self, now: Instant) {
@@ -203,7 +196,7 @@ impl PollLoop {
                 self.settle(id, next, now);
             }
         }
-        self.accept_rests_until = self.accept_rests_until.filter(|until| *until > now);
+        self.door.on_time(now);
     }
 
     fn settle(&mut self, id: u64, next: Next, now: Instant) {
@@ -217,7 +210,7 @@ impl PollLoop {
 
     fn close(&mut self, id: u64) {
         self.connections.remove(&id);
-        self.accept_rests_until = None;
+        self.door.end_rest();
     }
 
     /// Refuses bodies until all together are few enough again, after that of `newest` grew.
@@ -254,8 +247,8 @@ impl PollLoop {
         }
     }
 
-    fn may_accept(&self, now: Instant) -> bool {
-        self.accept_rests_until.is_none() && (self.has_place() || self.connection_to_close(now).is_some())
+    fn has_room(&self, now: Instant) -> bool {
+        self.has_place() || self.connection_to_close(now).is_some()
     }
 
     fn has_place(&self) -> bool {
@@ -268,22 +261,11 @@ impl PollLoop {
 
     fn accept(&mut self, now: Instant) {
         for _ in 0..N_ACCEPTS {
-            if !self.may_accept(now) {
+            if !self.has_room(now) {
                 return;
             }
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((stream, peer)) => self.add(stream, peer, now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if is_about_one_client(&error) => {}
-                Err(error) => {
-                    if self.starved.allows(now) {
-                        warn!(error:% = error; "cannot accept HTTP connections for the moment");
-                    }
-                    self.accept_rests_until = Some(now + ACCEPT_REST);
-                    return;
-                }
-            }
+            let Some((stream, peer)) = self.door.accept(now) else { return };
+            self.add(stream, peer, now);
         }
     }
 
@@ -306,27 +288,6 @@ impl PollLoop {
         // Its request is often here already; read now, it is not taken for an idle connection.
         self.on_ready(self.n_accepted, now);
     }
-}
-
-/// Lets one warning through a minute, since strangers decide how often there is reason for one.
-#[derive(Default)]
-struct Quiet {
-    last_at: Option<Instant>,
-}
-
-impl Quiet {
-    fn allows(&mut self, now: Instant) -> bool {
-        let is_due = self.last_at.is_none_or(|at| now.saturating_duration_since(at) >= WARNING_REST);
-        if is_due {
-            self.last_at = Some(now);
-        }
-        is_due
-    }
-}
-
-/// A client that left before it was accepted says nothing about the next.
-fn is_about_one_client(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset)
 }
 
 fn timespec(limit: Duration) -> Timespec {

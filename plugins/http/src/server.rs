@@ -8,11 +8,12 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use log::{error, warn};
+use log::error;
 use rustix::net::listen;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::connection::Hooks;
+use crate::descriptors;
+use crate::door::Door;
 use crate::limits::Limits;
 use crate::poll_loop::{Links, PollLoop};
 use crate::request::{Head, Request};
@@ -73,7 +74,7 @@ impl Server {
     /// Listens on `address`; port 0 takes a free one. `name` begins the names of all threads. Raises the process's
     /// soft limit of descriptors to the hard one, since every connection needs one.
     pub fn bind(address: SocketAddr, limits: Limits, name: &str) -> Result<Server, ServerError> {
-        raise_descriptor_limit();
+        descriptors::raise_limit();
         let bind_error = |source: io::Error| match source.kind() {
             ErrorKind::AddrInUse => ServerError::AddressInUse { address },
             _ => ServerError::Bind { address, source },
@@ -128,7 +129,7 @@ impl Server {
         }
         let hooks = Hooks { limits, admit: guarded_admit(admit), stopping: false };
         let links = Links { ear, shared, work: work_sender, answers: answer_receiver };
-        let poll_loop = PollLoop::new(listener, hooks, links);
+        let poll_loop = PollLoop::new(Door::new(listener), hooks, links);
         let thread = Builder::new().name(format!("{name}/poll")).spawn(move || {
             // Dropped when the loop ends, be it by a panic.
             let _loop_ended = loop_ended;
@@ -231,20 +232,4 @@ fn guarded_admit(admit: Arc<Admit>) -> Box<Admit> {
     Box::new(move |head| {
         guarded("admission", || admit(head)).unwrap_or_else(|| Err(Response::text(500, "internal error\n")))
     })
-}
-
-/// Best effort: a low limit costs connections, not correctness.
-fn raise_descriptor_limit() {
-    // The most that macOS takes where the hard limit is "none".
-    const OPEN_MAX: u64 = 10_240;
-    let limit = getrlimit(Resource::Nofile);
-    let Some(current) = limit.current else { return };
-    let bounded = limit.maximum.unwrap_or(OPEN_MAX).min(OPEN_MAX);
-    let raised = [limit.maximum, Some(bounded)].into_iter().any(|wanted| {
-        let is_higher = wanted.is_none_or(|wanted| wanted > current);
-        !is_higher || setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: limit.maximum }).is_ok()
-    });
-    if !raised {
-        warn!(current; "cannot raise the limit of open files");
-    }
 }
