@@ -14,9 +14,9 @@ pub trait Host: Send + Sync {
     /// Whether the drain file asks for no new work.
     fn is_drained(&self) -> bool;
 
-    /// Takes a VM slot; it is free again when the reservation is dropped. `n_foreign` VMs that run here and are not in any record of ours
-    /// take slots too.
-    fn reserve(&self, vm: &VmName, n_foreign: usize) -> Result<Reservation, HostError>;
+    /// Takes a VM slot for `vm`; it is free again when the reservation is dropped. Each name that is reserved, here or in another
+    /// process of the host, or among `running` takes one slot, so that VMs of others and VMs that could not be deleted count too.
+    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<Reservation, HostError>;
 
     /// Whether [`Host::reserve`] would find a slot, by what is known without asking the VM host.
     fn has_slot(&self) -> bool;

@@ -1,1 +1,98 @@
-//! Work in progress.
+//! The GitHub handler: takes a job from the queue, makes a VM with a runner for it, watches the job to its end, and cleans up.
+//!
+//! A job's way through the files: `turn` claims it, `question` asks whether it can run at all, `prepare` makes the VM, `watch` sees it
+//! through, `cleanup` undoes what was made, `recover` takes up what an earlier start left, and the `janitor` sees to the rest.
+
+mod cleanup;
+mod desk;
+mod facts;
+mod hub;
+mod janitor;
+mod mood;
+mod outcome;
+mod prepare;
+mod question;
+mod recover;
+mod scripts;
+mod shell;
+mod taken;
+mod turn;
+mod watch;
+mod worker;
+
+use std::collections::BTreeMap;
+
+use anklet_plugin_api::plugin::{Plugin, PluginError, Problem, Services};
+use anklet_plugin_api::report::Status;
+use anklet_plugin_api::section::Section;
+use log::info;
+
+pub use crate::desk::Desk;
+pub use crate::janitor::{IsLeased, Janitor};
+
+use crate::hub::Hub;
+use crate::scripts::Scripts;
+use crate::worker::Worker;
+
+/// The kind that `plugin:` names in the config.
+pub const KIND: &str = "github";
+
+/// A handler that has not been started.
+pub struct GithubHandler {
+    section: Section,
+    desk: Desk,
+}
+
+impl GithubHandler {
+    /// A handler of this section; all handlers of a process share the desk.
+    pub fn new(section: Section, desk: Desk) -> Self {
+        Self { section, desk }
+    }
+}
+
+/// What is wrong with a handler's section.
+pub fn check(section: &Section) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if section.github.token.is_none() && section.github.app.is_none() {
+        problems.push(Problem {
+            plugin: section.name.clone(),
+            key: "token",
+            what: "a handler needs credentials: set `token`, or `private_key` with `app_id`".to_owned(),
+        });
+    }
+    problems
+}
+
+impl Plugin for GithubHandler {
+    fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
+        let mut worker = worker(self.section, self.desk, &services)?;
+        info!("starting github plugin");
+        worker.status(Status::Idle);
+        let Ok(held) = worker.read_held() else { return Ok(()) };
+        services.ready.tell();
+        worker.recover(held);
+        worker.turns();
+        worker.status(Status::Stopped);
+        Ok(())
+    }
+}
+
+/// The janitor for these handlers' sections and services. `is_leased` tells whether a plugin of another name lives in another process.
+pub fn janitor(
+    handlers: Vec<(Section, Services)>,
+    desk: Desk,
+    is_leased: IsLeased,
+) -> Result<Janitor, PluginError> {
+    let sites = handlers.into_iter().map(|(section, services)| worker(section, desk.clone(), &services));
+    let sites = sites.collect::<Result<Vec<_>, _>>()?;
+    Ok(Janitor { sites, desk, is_leased, complaints: BTreeMap::new() })
+}
+
+fn worker(section: Section, desk: Desk, services: &Services) -> Result<Worker, PluginError> {
+    let name = section.name.clone();
+    let setup = |what: String| PluginError::Setup(format!("plugin {name}: {what}"));
+    let hub = Hub::new(&section).map_err(|error| setup(error.to_string()))?;
+    let scripts = Scripts::find(&section.plugins_path, &section.work_dir)
+        .map_err(|error| setup(format!("guest scripts: {error}")))?;
+    Ok(Worker::new(section, hub, scripts, desk, services))
+}

@@ -1,0 +1,208 @@
+//! GitHub as the handler uses it: each question once, in the handler's own words.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use log::warn;
+
+use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::job::{Job, Phase};
+use anklet_plugin_api::name::VmName;
+use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::section::{Secret, Section};
+use anklet_plugin_api::vm::VmRecord;
+
+use anklet_github::address::Repository;
+use anklet_github::client::Client;
+use anklet_github::error::ClientError;
+use anklet_github::jobs::Cancellation;
+use anklet_github::runners::{Fence, RunnerDownload};
+
+/// GitHub names a new version of the runner every few weeks.
+const ARCHIVE_LIFE: Duration = Duration::from_secs(24 * 3_600);
+
+/// GitHub, for one handler.
+pub(crate) struct Hub {
+    client: Client,
+    scope: Scope,
+    web_url: String,
+    archive: Mutex<Option<(Instant, Archive)>>,
+}
+
+/// What GitHub says of a job.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// How far it is.
+    Known(Phase),
+    /// It is given to no runner for now; GitHub's word for it.
+    HeldBack(String),
+    /// GitHub does not find it, or hides it.
+    Unknown,
+}
+
+/// The runner program that GitHub wants to see now.
+#[derive(Clone, Debug)]
+pub(crate) struct Archive {
+    pub(crate) version: String,
+    pub(crate) url: String,
+    pub(crate) sha256: Option<String>,
+}
+
+/// Why GitHub did not do it.
+#[derive(Debug)]
+pub(crate) enum HubError {
+    /// The call failed.
+    Client(ClientError),
+    /// GitHub will not cancel the run.
+    Refused(String),
+}
+
+impl HubError {
+    /// GitHub has understood and will not: asking again soon is of no use.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Client(error) => {
+                matches!(error, ClientError::Forbidden { .. } | ClientError::Unauthorized { .. })
+            }
+        }
+    }
+
+    /// The ear cut the call.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Cut { .. }))
+    }
+}
+
+impl std::fmt::Display for HubError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(error) => error.fmt(f),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<ClientError> for HubError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(section: &Section) -> Result<Self, ClientError> {
+        Ok(Self {
+            client: Client::new(&section.github, &section.limits)?,
+            scope: section.scope.clone(),
+            web_url: section.github.web_url.clone(),
+            archive: Mutex::new(None),
+        })
+    }
+
+    /// What `config.sh --url` wants.
+    pub(crate) fn registration_url(&self, scope: &Scope) -> String {
+        format!("{}/{}", self.web_url, scope.url_path())
+    }
+
+    pub(crate) fn registration_token(&self, ear: &Ear<'_>) -> Result<Secret, HubError> {
+        Ok(self.client.registration_token(&self.scope, ear)?.token)
+    }
+
+    /// How far a job is.
+    pub(crate) fn ask(&self, job: &Job, ear: &Ear<'_>) -> Result<Asked, HubError> {
+        match self.client.job_state(repository(job), job.id, ear) {
+            Ok(state) if state.status.is_held_back() => Ok(Asked::HeldBack(state.status.to_string())),
+            Ok(state) => Ok(Asked::Known(state.phase)),
+            Err(ClientError::NotFound { .. }) => Ok(Asked::Unknown),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the job's repository can be seen with these credentials.
+    pub(crate) fn sees_repository(&self, job: &Job, ear: &Ear<'_>) -> Result<bool, HubError> {
+        match self.client.see_repository(repository(job), ear) {
+            Ok(()) => Ok(true),
+            Err(ClientError::NotFound { .. } | ClientError::Forbidden { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The job of the same run that runs, or ran, on this VM.
+    pub(crate) fn job_of_run_on(
+        &self,
+        job: &Job,
+        vm: &VmName,
+        ear: &Ear<'_>,
+    ) -> Result<Option<(Job, Phase)>, HubError> {
+        let states = self.client.run_jobs(repository(job), job.run_id, ear)?;
+        let found = states.into_iter().find(|state| state.is_on(vm.as_str()));
+        Ok(found.map(|state| (state.job, state.phase)))
+    }
+
+    /// Makes sure that GitHub gives the runner nothing any more.
+    pub(crate) fn fence(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<Fence, HubError> {
+        self.fence_by_name(&record.scope, &record.vm, ear)
+    }
+
+    pub(crate) fn fence_by_name(&self, scope: &Scope, vm: &VmName, ear: &Ear<'_>) -> Result<Fence, HubError> {
+        Ok(self.client.fence(scope, vm.as_str(), ear)?)
+    }
+
+    /// Whether GitHub lists the runner as connected.
+    pub(crate) fn is_online(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<bool, HubError> {
+        let runner = self.client.runner(&record.scope, record.vm.as_str(), ear)?;
+        Ok(runner.is_some_and(|runner| runner.is_online))
+    }
+
+    /// Cancels the job's whole run.
+    pub(crate) fn cancel(&self, job: &Job, ear: &Ear<'_>) -> Result<(), HubError> {
+        match self.client.cancel_run(repository(job), job.run_id, ear)? {
+            Cancellation::Accepted | Cancellation::AlreadyOver => Ok(()),
+            Cancellation::Refused(refusal) => {
+                let permission =
+                    refusal.permission.map(|needed| format!(" (it needs the permission {needed})"));
+                let why = format!("{} {}{}", refusal.status, refusal.message, permission.unwrap_or_default());
+                Err(HubError::Refused(why))
+            }
+        }
+    }
+
+    /// The runner program that GitHub wants to see, asked once a day; none if GitHub does not say.
+    pub(crate) fn archive(&self, ear: &Ear<'_>) -> Option<Archive> {
+        let mut known = self.archive.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((asked_at, archive)) = known.as_ref()
+            && asked_at.elapsed() < ARCHIVE_LIFE
+        {
+            return Some(archive.clone());
+        }
+        match self.client.downloads(&self.scope, ear) {
+            Ok(downloads) => {
+                let archive = for_this_mac(downloads)?;
+                *known = Some((Instant::now(), archive.clone()));
+                Some(archive)
+            }
+            Err(error) => {
+                warn!(error:% = error; "GitHub does not say which runner version it wants; the template's or the newest is used");
+                known.as_ref().map(|(_, archive)| archive.clone())
+            }
+        }
+    }
+}
+
+/// VMs of macOS have their host's processor.
+fn for_this_mac(downloads: Vec<RunnerDownload>) -> Option<Archive> {
+    let architecture = if std::env::consts::ARCH == "x86_64" { "x64" } else { "arm64" };
+    let is_macos = |download: &&RunnerDownload| download.os == "osx";
+    let found = downloads.iter().filter(is_macos).find(|download| download.architecture == architecture);
+    // A list without this processor is odd, but any program for macOS beats none.
+    let download = found.or_else(|| downloads.iter().find(is_macos))?;
+    Some(Archive {
+        version: download.version.clone(),
+        url: download.url.clone(),
+        sha256: download.sha256.clone(),
+    })
+}
+
+fn repository(job: &Job) -> Repository<'_> {
+    Repository { owner: &job.owner, repo: &job.repo }
+}

@@ -1,0 +1,120 @@
+//! The janitor: sees to VM records that no handler has in hand, until VM and runner are gone.
+//!
+//! Those are failed deletions, runners that GitHub's list did not show yet, VMs whose runner works on a job nobody named, and what plugins left behind
+//! that are no longer in the config. It sleeps while there is nothing to see to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{at, never, select};
+use log::{error, info, warn};
+
+use anklet_plugin_api::name::{PluginName, VmName};
+use anklet_plugin_api::stop::Stop;
+use anklet_plugin_api::store::Store;
+use anklet_plugin_api::time::Moment;
+use anklet_plugin_api::vm::{Stage, VmRecord};
+
+use anklet_github::runners::Fence;
+
+use crate::desk::Desk;
+use crate::worker::Worker;
+
+/// A record that nobody of this host can see to is complained about this often.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Whether a plugin of that name lives in another process.
+pub type IsLeased = Box<dyn Fn(&Arc<dyn Store>, &PluginName) -> bool + Send>;
+
+/// Cleans up for all handlers of a process.
+pub struct Janitor {
+    pub(crate) sites: Vec<Worker>,
+    pub(crate) desk: Desk,
+    pub(crate) is_leased: IsLeased,
+    pub(crate) complaints: BTreeMap<VmName, Instant>,
+}
+
+impl Janitor {
+    /// Works until `stop` closes.
+    pub fn run(mut self, stop: &Stop) {
+        loop {
+            let is_left = self.round(stop);
+            let retry = self.sites.iter().map(|site| site.limits().delete_retry).min();
+            let next = match retry {
+                Some(retry) if is_left => at(Instant::now() + retry),
+                _ => never(),
+            };
+            select! {
+                recv(stop.closed()) -> _ => return,
+                recv(self.desk.leavings()) -> _ => {}
+                recv(next) -> _ => {}
+            }
+        }
+    }
+
+    /// Looks at every record once; true if something is left to see to.
+    fn round(&mut self, stop: &Stop) -> bool {
+        let mut is_left = false;
+        let mut seen = Vec::new();
+        for i_site in 0..self.sites.len() {
+            let site = &self.sites[i_site];
+            let Ok(records) = site.records_of_host(&site.until_stop()) else { return true };
+            for record in records {
+                if stop.is_closed() {
+                    return true;
+                }
+                if self.desk.is_in_hand(&record.vm) || seen.contains(&record.vm) {
+                    continue;
+                }
+                seen.push(record.vm.clone());
+                is_left |= !self.see_to(i_site, record);
+            }
+        }
+        self.complaints.retain(|vm, _| seen.contains(vm));
+        is_left
+    }
+
+    /// Sees to one record; true if nothing is left of it.
+    fn see_to(&mut self, i_site: usize, mut record: VmRecord) -> bool {
+        let is_known = self.sites.iter().any(|site| site.section.name == record.plugin);
+        if !is_known && (self.is_leased)(&self.sites[i_site].store, &record.plugin) {
+            return true;
+        }
+        let Some(site) = self.sites.iter().find(|site| site.section.scope == record.scope) else {
+            self.complain(&record);
+            return false;
+        };
+        if record.stage < Stage::Deleting && record.registering_at.is_some() {
+            match site.hub.fence(&record, &site.until_stop()) {
+                Ok(Fence::Removed) => {}
+                Ok(Fence::NotListed) if site.list_lag_left(&record).is_zero() => {}
+                Ok(Fence::NotListed | Fence::Busy(_)) => return false,
+                Err(error) => {
+                    warn!(vmName:% = record.vm, error:% = error; "GitHub does not answer whether the runner is removed; its VM is kept");
+                    return false;
+                }
+            }
+        }
+        record.stage = Stage::Deleting;
+        let saved = site.patiently(&site.until_stop(), |store| store.put_vm(None, &record));
+        if saved.is_err() || !site.delete_vm(&record) || site.forget(&record).is_err() {
+            return false;
+        }
+        info!(vmName:% = record.vm, plugin:% = record.plugin; "cleaned up what was left of a VM");
+        true
+    }
+
+    fn complain(&mut self, record: &VmRecord) {
+        let now = Instant::now();
+        if self.complaints.get(&record.vm).is_some_and(|said_at| now < *said_at + COMPLAINT_EVERY) {
+            return;
+        }
+        self.complaints.insert(record.vm.clone(), now);
+        let since = Moment::now().since(record.created_at).as_secs();
+        error!(
+            vmName:% = record.vm, scope:% = record.scope, plugin:% = record.plugin, age_seconds = since;
+            "no handler of this host has the scope of this VM's runner: remove the runner at GitHub, then run `anka delete --yes VM`"
+        );
+    }
+}

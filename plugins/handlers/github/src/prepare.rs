@@ -1,0 +1,210 @@
+//! From a claim to a runner that waits for its job: slot, image, clone, start, scripts, registration.
+//!
+//! Each stage is saved before the step it names. Whoever finds the record after a crash therefore knows what may exist.
+
+use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::host::HostError;
+use anklet_plugin_api::name::VmName;
+use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::store::{Claim, Counted};
+use anklet_plugin_api::time::Moment;
+use anklet_plugin_api::vm::{GuestRun, ReadyImage, Stage, VmError, VmRecord, VmVerb};
+
+use crate::facts::job_log;
+use crate::hub::Archive;
+use crate::outcome::{Blame, Failure, Outcome, Setback, vm_setback};
+use crate::shell::quoted;
+use crate::worker::{InHand, Worker, follow, fresh_vm_name};
+
+impl Worker {
+    /// Takes a slot of the host, makes sure of the image, and writes down that a VM is about to exist.
+    pub(crate) fn take_in_hand(&mut self, claim: &mut Claim) -> Result<(ReadyImage, InHand), Outcome> {
+        let vm = fresh_vm_name();
+        let record = VmRecord {
+            vm: vm.clone(),
+            host: self.host.id().clone(),
+            plugin: self.section.name.clone(),
+            scope: self.section.scope.clone(),
+            job: None,
+            run: None,
+            repository: String::new(),
+            labels: claim.job.labels.clone(),
+            stage: Stage::Cloning,
+            registering_at: None,
+            registered_at: None,
+            created_at: Moment::now(),
+            failed_deletions: 0,
+        };
+        let mut hand = InHand { record, reservation: None };
+        follow(&mut hand.record, &claim.job);
+        match self.reserve_and_ready(claim, &mut hand) {
+            Ok(image) => Ok((image, hand)),
+            Err(Setback::Stopped) => Err(Outcome::GiveBack(Failure::stopped())),
+            Err(Setback::Failed(failure)) => Err(Outcome::GiveBack(failure)),
+            Err(Setback::Useless) => Err(self.what_made_it_useless(claim, &mut hand.record)),
+        }
+    }
+
+    fn reserve_and_ready(&mut self, claim: &Claim, hand: &mut InHand) -> Result<ReadyImage, Setback> {
+        let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
+        let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
+        self.keep(claim, self.vms.limit(VmVerb::List) * 2);
+        let listed = self.vms.list(&ear).map_err(|error| self.vm_setback(&error, Counted::No))?;
+        let running: Vec<_> = listed.into_iter().filter(|vm| vm.running).map(|vm| vm.name).collect();
+        let reservation = self.host.reserve(&hand.record.vm, &running).map_err(|error| match &error {
+            HostError::NoSlot { .. } => {
+                Setback::Failed(Failure::new(error.to_string(), Counted::No, Blame::NoSlot))
+            }
+            HostError::Ledger { .. } => ledger_setback(&error),
+        })?;
+        self.keep(claim, self.vms.limit(VmVerb::Pull));
+        let image = self
+            .vms
+            .ensure_image(&claim.job.image, &ear)
+            .map_err(|error| self.vm_setback(&error, Counted::No))?;
+        hand.reservation = Some(reservation);
+        Ok(image)
+    }
+
+    /// From nothing to a runner that waits.
+    pub(crate) fn prepare(
+        &mut self,
+        claim: &mut Claim,
+        image: &ReadyImage,
+        hand: &mut InHand,
+    ) -> Result<(), Setback> {
+        self.desk.take(&hand.record.vm);
+        self.host.record(&hand.record).map_err(|error| ledger_setback(&error))?;
+
+        self.save(claim, hand, Stage::Cloning, self.vms.limit(VmVerb::Clone))?;
+        let vm = hand.record.vm.clone();
+        self.step(claim, hand, Counted::OncePerHost, |ear| self.vms.clone_image(image, &vm, ear))?;
+        job_log!(info, claim; "successfully cloned template to new vm", vmName:% = vm);
+
+        self.save(claim, hand, Stage::Starting, self.vms.limit(VmVerb::Start))?;
+        self.step(claim, hand, Counted::OncePerHost, |ear| self.vms.start(&vm, ear))?;
+        job_log!(info, claim; "successfully started vm", vmName:% = vm);
+        self.report.vm_started(&self.section.name);
+
+        self.save(claim, hand, Stage::Copying, self.vms.limit(VmVerb::Copy) * 3)?;
+        let scripts = self.scripts.ready().map_err(|error| {
+            Setback::Failed(Failure::new(format!("guest scripts: {error}"), Counted::No, Blame::Host))
+        })?;
+        for script in scripts {
+            self.step(claim, hand, Counted::Yes, |ear| self.vms.copy(&vm, script, ear))?;
+        }
+
+        self.install(claim, hand)?;
+        self.register(claim, hand)?;
+
+        self.save(claim, hand, Stage::StartingRunner, self.limits().start_runner)?;
+        job_log!(info, claim; "starting github runner inside of vm", vmName:% = vm);
+        self.guest(claim, hand, "start-runner", "./start-runner.bash", None, self.limits().start_runner)?;
+
+        self.save(claim, hand, Stage::Waiting, self.limits().idle_look)?;
+        job_log!(info, claim; "finished preparing anka VM with actions runner", vmName:% = vm);
+        Ok(())
+    }
+
+    fn install(&mut self, claim: &mut Claim, hand: &mut InHand) -> Result<(), Setback> {
+        let limit = self.limits().install_runner;
+        self.save(claim, hand, Stage::Installing, limit + self.limits().github_retry_total)?;
+        let archive = self.hub.archive(&self.until_stop());
+        job_log!(info, claim; "installing github runner inside of vm", vmName:% = hand.record.vm);
+        let line = install_line(archive.as_ref());
+        self.guest(claim, hand, "install-runner", &line, None, limit)
+    }
+
+    /// From here on a runner may exist, so every undo begins with the fence.
+    fn register(&mut self, claim: &mut Claim, hand: &mut InHand) -> Result<(), Setback> {
+        let limit = self.limits().register_runner;
+        let token = self.token(claim, hand)?;
+        hand.record.registering_at = Some(Moment::now());
+        self.save(claim, hand, Stage::Registering, limit)?;
+        job_log!(info, claim; "registering github runner inside of vm", vmName:% = hand.record.vm);
+        let url = self.hub.registration_url(&hand.record.scope);
+        let line =
+            register_line(&hand.record.vm, &url, &hand.record.labels, self.section.runner_group.as_deref());
+        let input = Secret::new(format!("{}\n", token.reveal()));
+        let registered = self.guest(claim, hand, "register-runner", &line, Some(&input), limit);
+        hand.record.registered_at = Some(Moment::now());
+        registered
+    }
+
+    fn token(&self, claim: &Claim, hand: &InHand) -> Result<Secret, Setback> {
+        self.keep(claim, self.limits().github_retry_total);
+        let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
+        let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
+        self.hub.registration_token(&ear).map_err(|error| match error {
+            error if error.is_cut() && self.interrupt.is_closed() => Setback::Stopped,
+            error if error.is_cut() => Setback::Useless,
+            error => {
+                let what = format!("no registration token: {error}");
+                Setback::Failed(Failure::new(what, Counted::No, Blame::Host))
+            }
+        })
+    }
+
+    fn guest(
+        &self,
+        claim: &Claim,
+        hand: &InHand,
+        name: &'static str,
+        line: &str,
+        input: Option<&Secret>,
+        limit: std::time::Duration,
+    ) -> Result<(), Setback> {
+        let run = GuestRun { name, line, input, limit };
+        self.step(claim, hand, Counted::Yes, |ear| self.vms.run(&hand.record.vm, &run, ear).map(|_| ()))
+    }
+
+    /// Runs one command of the VM host; cut when the process stops or the job needs no VM any more.
+    fn step(
+        &self,
+        claim: &Claim,
+        hand: &InHand,
+        counted: Counted,
+        command: impl FnOnce(&Ear<'_>) -> Result<(), VmError>,
+    ) -> Result<(), Setback> {
+        let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
+        let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
+        command(&ear).map_err(|error| self.vm_setback(&error, counted))
+    }
+
+    pub(crate) fn vm_setback(&self, error: &VmError, counted: Counted) -> Setback {
+        vm_setback(error, counted, self.interrupt.is_closed())
+    }
+}
+
+fn ledger_setback(error: &HostError) -> Setback {
+    Setback::Failed(Failure::new(error.to_string(), Counted::No, Blame::Host))
+}
+
+/// The line that installs the runner: the archive's facts go in as the script's environment.
+fn install_line(archive: Option<&Archive>) -> String {
+    match archive {
+        None => "./install-runner.bash".to_owned(),
+        Some(archive) => format!(
+            "ANKLET_RUNNER_VERSION={} ANKLET_RUNNER_URL={} ANKLET_RUNNER_SHA256={} ./install-runner.bash",
+            quoted(&archive.version),
+            quoted(&archive.url),
+            quoted(archive.sha256.as_deref().unwrap_or_default()),
+        ),
+    }
+}
+
+/// The line that registers the runner. The token comes in by standard input, so that no argument list of the host holds it.
+fn register_line(vm: &VmName, url: &str, labels: &[String], group: Option<&str>) -> String {
+    let labels = labels.join(",");
+    let mut line = format!(
+        "IFS= read -r token && ./register-runner.bash {} \"$token\" {} {}",
+        quoted(vm.as_str()),
+        quoted(url),
+        quoted(&labels)
+    );
+    if let Some(group) = group {
+        line.push(' ');
+        line.push_str(&quoted(group));
+    }
+    line
+}

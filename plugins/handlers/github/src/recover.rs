@@ -1,0 +1,182 @@
+//! At the start: what an earlier life of this handler left behind is finished, watched on or undone, before anything new is taken.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use log::{error, info, warn};
+
+use anklet_plugin_api::job::Phase;
+use anklet_plugin_api::report::Status;
+use anklet_plugin_api::store::{Claim, Counted};
+use anklet_plugin_api::vm::{Stage, VmListed, VmRecord};
+
+use crate::cleanup::Undone;
+use crate::facts::job_log;
+use crate::hub::Asked;
+use crate::mood::doubled;
+use crate::outcome::{Blame, Failure, Outcome, Setback};
+use crate::watch::RunnerIs;
+use crate::worker::{InHand, Seen, Unanswered, Worker};
+
+impl Worker {
+    /// This handler's records in store and ledger, both made whole from each other. From here on they are in hand.
+    pub(crate) fn read_held(&self) -> Result<Vec<VmRecord>, Unanswered> {
+        let records = self.records_of_host(&self.until_stop())?;
+        let (ours, _): (Vec<_>, Vec<_>) =
+            records.into_iter().partition(|record| record.plugin == self.section.name);
+        for record in &ours {
+            self.desk.take(&record.vm);
+        }
+        Ok(ours)
+    }
+
+    /// All records of this host, from the union of store and ledger; each gets back what it lost.
+    pub(crate) fn records_of_host(
+        &self,
+        ear: &anklet_plugin_api::ear::Ear<'_>,
+    ) -> Result<Vec<VmRecord>, Unanswered> {
+        let Ok(stored) = self.patiently(ear, |store| store.vms(self.host.id()))? else {
+            return Ok(Vec::new());
+        };
+        let mut records: BTreeMap<_, _> =
+            stored.into_iter().map(|record| (record.vm.clone(), record)).collect();
+        let ledger = self.host.records().unwrap_or_else(|error| {
+            error!(error:% = error; "cannot read the ledger file");
+            Vec::new()
+        });
+        for record in &ledger {
+            if !records.contains_key(&record.vm) {
+                warn!(vmName:% = record.vm; "the store has lost the record of a VM; it is written back from the ledger");
+                let _ = self.patiently(ear, |store| store.put_vm(None, record))?;
+                records.insert(record.vm.clone(), record.clone());
+            }
+        }
+        for record in records.values().filter(|record| !ledger.iter().any(|known| known.vm == record.vm)) {
+            if let Err(error) = self.host.record(record) {
+                error!(vmName:% = record.vm, error:% = error; "cannot write the ledger file");
+            }
+        }
+        Ok(records.into_values().collect())
+    }
+
+    /// Deals with the records one by one, those without a running job first, and with a claim that has no VM.
+    pub(crate) fn recover(&mut self, mut records: Vec<VmRecord>) {
+        records.sort_by_key(|record| record.stage == Stage::Running);
+        for record in records {
+            if self.interrupt.is_closed() {
+                return;
+            }
+            self.recover_one(record);
+        }
+    }
+
+    fn recover_one(&mut self, record: VmRecord) {
+        info!(vmName:% = record.vm, stage:% = record.stage; "an earlier start left a VM");
+        self.status(Status::Running);
+        let Ok(listed) = self.listed() else { return };
+        let ear = self.until_stop();
+        let Ok(adopted) = self.patiently(&ear, |store| store.adopt(&self.section.name, &record.vm)) else {
+            return;
+        };
+        let is_running = listed.iter().any(|vm| vm.running && vm.name == record.vm.as_str());
+        let running: Vec<_> = listed.into_iter().filter(|vm| vm.running).map(|vm| vm.name).collect();
+        // An earlier life had room for it; if the host is full without it, it counts all the same.
+        let reservation = if is_running { self.host.reserve(&record.vm, &running).ok() } else { None };
+        let mut hand = InHand { record, reservation };
+        match adopted.ok().flatten() {
+            Some(mut claim) => {
+                let outcome = self.recover_claim(&mut claim, hand, is_running);
+                self.settle(&claim, outcome);
+            }
+            None => self.recover_without_claim(&mut hand),
+        }
+    }
+
+    /// The record's job is nobody's or somebody else's.
+    fn recover_without_claim(&mut self, hand: &mut InHand) {
+        match self.undo(None, hand, RunnerIs::Open) {
+            Undone::Gone | Undone::LeftToJanitor => {}
+            // The janitor keeps asking until the runner is free.
+            Undone::RunnerWorks | Undone::Unfenced => self.leave(hand),
+        }
+    }
+
+    fn recover_claim(&mut self, claim: &mut Claim, mut hand: InHand, is_running: bool) -> Outcome {
+        self.keep(claim, self.limits().github_retry_total);
+        job_log!(info, claim; "taking up the job of an earlier start", vmName:% = hand.record.vm);
+        let crashed = || {
+            let what = "the process ended while the VM was prepared";
+            Err(Setback::Failed(Failure::new(what, Counted::Yes, Blame::Nobody)))
+        };
+        if hand.record.registering_at.is_some() && !self.ask_until_answered(claim) {
+            return Outcome::Kept;
+        }
+        match self.see(&self.until_stop(), claim, &mut hand.record) {
+            Err(Unanswered) => Outcome::Kept,
+            Ok(Seen::RunsHere) if is_running => self.see_through(claim, hand, Ok(())),
+            Ok(Seen::RunsHere) => {
+                job_log!(warn, claim; "the VM of a running job is gone; GitHub will end the job", vmName:% = hand.record.vm);
+                self.leave(&mut hand);
+                Outcome::LeftRunning
+            }
+            Ok(Seen::Waits) => self.see_through(claim, hand, crashed()),
+            Ok(Seen::Over { .. } | Seen::RunsElsewhere | Seen::Lost) => {
+                self.see_through(claim, hand, Err(Setback::Useless))
+            }
+        }
+    }
+
+    /// Asks GitHub how far the job is and tells the store; false if a stop came first.
+    fn ask_until_answered(&mut self, claim: &mut Claim) -> bool {
+        if matches!(claim.phase, Phase::Completed { .. }) {
+            return true;
+        }
+        let mut n_failures = 0;
+        loop {
+            self.keep(claim, self.limits().github_retry_total + self.limits().fence_retry);
+            match self.hub.ask(&claim.job, &self.until_stop()) {
+                Ok(Asked::Known(phase)) => {
+                    return self.tell_store(&self.until_stop(), &claim.job, phase).is_ok();
+                }
+                // The fence then tells what can be told.
+                Ok(Asked::HeldBack(_) | Asked::Unknown) => return true,
+                Err(error) => {
+                    if n_failures == 0 {
+                        warn!(workflowJobID = claim.job.id.0, error:% = error; "GitHub cannot be asked about a job of an earlier start; waiting");
+                    }
+                    let wait = doubled(self.limits().fence_no_answer, n_failures, self.limits().fence_retry);
+                    n_failures += 1;
+                    if self.until_stop().rest_until(Instant::now() + wait) {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A claim of an earlier life that made no VM: its try counts, so that a job that brings the process down does so only a few times.
+    pub(crate) fn settle_resumed(&mut self, claim: &Claim) {
+        let failure = Failure::new("the process ended before a VM was made", Counted::Yes, Blame::Nobody);
+        self.settle(claim, Outcome::GiveBack(failure));
+    }
+
+    fn listed(&self) -> Result<Vec<VmListed>, Unanswered> {
+        let mut n_failures = 0;
+        loop {
+            match self.vms.list(&self.until_stop()) {
+                Ok(listed) => return Ok(listed),
+                Err(error) => {
+                    if self.interrupt.is_closed() {
+                        return Err(Unanswered);
+                    }
+                    warn!(error:% = error; "cannot look at the VMs of this host; waiting");
+                    let wait = doubled(self.limits().fence_no_answer, n_failures, self.limits().delete_retry);
+                    n_failures += 1;
+                    if self.until_stop().rest_until(Instant::now() + wait) {
+                        return Err(Unanswered);
+                    }
+                }
+            }
+        }
+    }
+}

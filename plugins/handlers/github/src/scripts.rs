@@ -1,0 +1,105 @@
+//! The three guest scripts: ours are built in, an operator's own in the plugins folder win.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use log::{info, warn};
+
+/// A script's name in the guest and the text that is built in.
+struct Script {
+    name: &'static str,
+    text: &'static str,
+}
+
+const SCRIPTS: [Script; 3] = [
+    Script { name: "install-runner.bash", text: include_str!("../install-runner.bash") },
+    Script { name: "register-runner.bash", text: include_str!("../register-runner.bash") },
+    Script { name: "start-runner.bash", text: include_str!("../start-runner.bash") },
+];
+
+/// Where the scripts lie on the host, in the order in which they are copied.
+pub(crate) struct Scripts {
+    paths: Vec<PathBuf>,
+    own_folder: PathBuf,
+}
+
+impl Scripts {
+    /// Looks for scripts of the operator's own in `plugins_path`, and puts ours into a folder below `work_dir` for the rest.
+    pub(crate) fn find(plugins_path: &Path, work_dir: &Path) -> io::Result<Self> {
+        let own_folder = work_dir.join("anklet-guest-scripts");
+        let mut paths = Vec::new();
+        for script in &SCRIPTS {
+            let theirs = plugins_path.join("handlers/github").join(script.name);
+            match fs::read(&theirs) {
+                Ok(bytes) if is_known_copy(script.name, &bytes) => {
+                    warn!(file:% = theirs.display(); "this guest script is a copy from the Go program and is ignored; the built-in one is used");
+                    paths.push(own_folder.join(script.name));
+                }
+                Ok(bytes) => {
+                    if bytes != script.text.as_bytes() {
+                        info!(file:% = theirs.display(); "using a guest script of your own");
+                    }
+                    // The VM host copies links as links, so what they point to is copied.
+                    paths.push(fs::canonicalize(&theirs)?);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    paths.push(own_folder.join(script.name))
+                }
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", theirs.display())));
+                }
+            }
+        }
+        let scripts = Self { paths, own_folder };
+        scripts.ready()?;
+        Ok(scripts)
+    }
+
+    /// The files to copy. Written anew if something swept them away since.
+    pub(crate) fn ready(&self) -> io::Result<&[PathBuf]> {
+        for (script, path) in SCRIPTS.iter().zip(&self.paths) {
+            if path.starts_with(&self.own_folder)
+                && fs::read(path).ok().as_deref() != Some(script.text.as_bytes())
+            {
+                write_executable(path, script.text)?;
+            }
+        }
+        Ok(&self.paths)
+    }
+}
+
+/// Writes by rename, since another handler may be copying the file at this moment.
+fn write_executable(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    fs::write(&fresh, text)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
+    fs::rename(&fresh, path)
+}
+
+/// Whether the bytes are those of a script that the Go program shipped. They put the token through `set -x` into the log, and some
+/// install runners that GitHub refuses, so a mere copy must not win over ours.
+fn is_known_copy(name: &str, bytes: &[u8]) -> bool {
+    // FNV-1a sums of the published versions: a fingerprint, not a defence, since nobody gains by forging one.
+    const KNOWN: [(&str, u64); 5] = [
+        ("install-runner.bash", 0xfec2_8267_9953_a464),
+        ("install-runner.bash", 0x65c4_54d7_f204_e396),
+        ("register-runner.bash", 0x6eac_95bb_61c3_c36b),
+        ("register-runner.bash", 0xd55a_9f15_601b_46d0),
+        ("start-runner.bash", 0xe1a6_8ecd_9bcf_429f),
+    ];
+    // A checkout may have added or dropped the newline at the end.
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let sum = fingerprint(bytes);
+    KNOWN.contains(&(name, sum))
+}
+
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,227 @@
+//! One turn of a handler: wait until there is something to claim, claim it, see it through, settle the claim.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{after, select};
+use log::{debug, error, info, warn};
+
+use anklet_plugin_api::job::JobId;
+use anklet_plugin_api::report::Status;
+use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
+
+use crate::facts::job_log;
+use crate::mood::doubled;
+use crate::outcome::{Blame, Failure, Outcome};
+use crate::question::Answer;
+use crate::worker::{Unanswered, Worker};
+
+impl Worker {
+    /// Takes jobs until a stop or drain is asked for.
+    pub(crate) fn turns(&mut self) {
+        let mut state_line = StateLine::default();
+        let mut is_first = true;
+        while !self.is_ending() {
+            if let Some(wait) = self.reason_to_wait(&mut state_line) {
+                self.idle(wait);
+                continue;
+            }
+            // Signals sent before the claim below are answered by it.
+            while self.signals.try_recv().is_ok() {}
+            let want = Want {
+                handler: self.section.name.clone(),
+                host: self.host.id().clone(),
+                scope: self.section.scope.clone(),
+                pass: Vec::new(),
+                take_over: true,
+                claim_life: self.section.claim_life,
+            };
+            match self.patiently(&self.until_stop(), |store| store.claim(&want)) {
+                Ok(Ok(ClaimAnswer::Claimed(claim))) if claim.resumed && is_first => {
+                    self.settle_resumed(&claim)
+                }
+                Ok(Ok(ClaimAnswer::Claimed(claim))) => self.work(*claim),
+                Ok(Ok(ClaimAnswer::Nothing { next_due })) => {
+                    self.status(Status::Idle);
+                    self.idle(next_due.unwrap_or(Duration::MAX));
+                }
+                Ok(Err(_)) => self.idle(Duration::from_secs(1)),
+                Err(Unanswered) => return,
+            }
+            is_first = false;
+        }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.drain.is_closed() || self.interrupt.is_closed()
+    }
+
+    /// Why nothing should be claimed now, as a time to wait.
+    fn reason_to_wait(&self, state_line: &mut StateLine) -> Option<Duration> {
+        if self.host.is_drained() {
+            self.status(Status::Draining);
+            if state_line.is_due("drain", self.limits().state_line) {
+                warn!("drain file present; not picking up new jobs");
+            }
+            return Some(Duration::MAX);
+        }
+        if !self.host.has_slot() {
+            if state_line.is_due("capacity", self.limits().state_line) {
+                warn!("host does not have vm capacity");
+            }
+            return Some(Duration::MAX);
+        }
+        if let Some(until) = self.mood.waits_until(Instant::now()) {
+            return Some(until.saturating_duration_since(Instant::now()));
+        }
+        state_line.end();
+        None
+    }
+
+    /// Waits for news, for at most `wait` and never longer than an idle look may take.
+    fn idle(&mut self, wait: Duration) {
+        let longest = match self.section.sleep_interval {
+            Duration::ZERO => self.limits().idle_look,
+            interval => interval.min(self.limits().idle_look),
+        };
+        select! {
+            recv(self.signals) -> _ => {}
+            recv(self.freed) -> _ => self.mood.on_freed_slot(),
+            recv(self.drain.closed()) -> _ => {}
+            recv(self.interrupt.closed()) -> _ => {}
+            recv(after(wait.min(longest))) -> _ => {}
+        }
+    }
+
+    /// Sees a claim through and settles it.
+    pub(crate) fn work(&mut self, mut claim: Claim) {
+        self.keep(&claim, self.limits().github_retry_total);
+        self.status(Status::Running);
+        job_log!(info, claim; "queued job found");
+        let outcome = self.attempt(&mut claim);
+        self.settle(&claim, outcome);
+    }
+
+    fn attempt(&mut self, claim: &mut Claim) -> Outcome {
+        job_log!(info, claim; "handling anka workflow run job");
+        match self.question(claim) {
+            Answer::Start => {}
+            Answer::Ends(outcome) => return outcome,
+        }
+        match self.take_in_hand(claim) {
+            Ok((image, mut hand)) => {
+                let prepared = self.prepare(claim, &image, &mut hand);
+                self.see_through(claim, hand, prepared)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Ends the claim in the way that the outcome asks for.
+    pub(crate) fn settle(&mut self, claim: &Claim, outcome: Outcome) {
+        debug!(workflowJobID = claim.job.id.0, outcome:? = outcome; "settling claim");
+        let key = &claim.key;
+        let ear = self.while_undoing();
+        // Lost claims and answers that did not come need nothing more: the next start, or another host, finds the claim as it is.
+        match outcome {
+            Outcome::Finished(conclusion) => {
+                job_log!(info, claim; "job completed", conclusion:% = conclusion);
+                let _ = self.patiently(&ear, |store| store.finish(key, &conclusion));
+                self.report.ended(&self.section.name, &conclusion, &claim.job.html_url);
+            }
+            Outcome::GiveBack(failure) => self.give_back(claim, &failure),
+            Outcome::Cancel(reason) => self.cancel(claim, &reason),
+            Outcome::SetAside { reason, retry } => {
+                let how = GiveBack { reason, counted: Counted::No, hold: retry, host_avoids: None };
+                let _ = self.patiently(&ear, |store| store.give_back(key, &how));
+            }
+            Outcome::LeftRunning => {
+                let _ = self.patiently(&ear, |store| store.leave_running(key));
+            }
+            Outcome::TakenOver => job_log!(info, claim; "job was picked up by another host"),
+            Outcome::Kept => {
+                job_log!(warn, claim; "stopped before the runner was known to be gone; the next start sees to it")
+            }
+        }
+        self.heartbeats.let_go(&self.section.name);
+    }
+
+    fn give_back(&mut self, claim: &Claim, failure: &Failure) {
+        let limits = self.limits();
+        let is_host = failure.blame == Blame::Host;
+        let how = GiveBack {
+            reason: failure.what.clone(),
+            counted: failure.counted,
+            hold: match failure.blame {
+                Blame::Host => doubled(limits.job_hold_first, claim.attempts, limits.job_hold_most),
+                Blame::NoSlot | Blame::Nobody => Duration::ZERO,
+            },
+            host_avoids: is_host
+                .then(|| doubled(limits.host_avoid_first, claim.host_failures, limits.host_avoid_most)),
+        };
+        if is_host {
+            job_log!(warn, claim; "job given back", error = failure.what.as_str());
+        } else {
+            job_log!(info, claim; "job given back", reason = failure.what.as_str());
+        }
+        let _ = self.patiently(&self.while_undoing(), |store| store.give_back(&claim.key, &how));
+        self.judge_host(claim.job.id, failure.blame);
+    }
+
+    fn judge_host(&mut self, job: JobId, blame: Blame) {
+        let now = Instant::now();
+        match blame {
+            Blame::Host => {
+                if let Some(rest) = self.mood.on_failure(job, now, &self.section.limits) {
+                    error!(rest_seconds = rest.as_secs(); "jobs keep failing on this host; it rests before it tries another");
+                }
+            }
+            Blame::NoSlot => {
+                warn!("host does not have vm capacity");
+                self.mood.on_no_slot(now, &self.section.limits);
+            }
+            Blame::Nobody => {}
+        }
+    }
+
+    /// Cancels the run, since nobody can run the job; the entry waits for GitHub's word that it is over.
+    fn cancel(&mut self, claim: &Claim, reason: &str) {
+        let (said, hold) = match self.hub.cancel(&claim.job, &self.until_stop()) {
+            Ok(()) => {
+                job_log!(warn, claim; "sent cancel workflow run", reason = reason);
+                (format!("cancelled: {reason}"), self.limits().cancel_silence)
+            }
+            Err(error) if error.is_refusal() => {
+                job_log!(error, claim; "GitHub refuses to cancel the workflow run", reason = reason, error:% = error);
+                (format!("cancelling was refused: {error}"), self.limits().refused_retry)
+            }
+            Err(error) => {
+                job_log!(warn, claim; "unable to cancel the workflow run; it is tried again", reason = reason, error:% = error);
+                (format!("cancelling failed: {error}"), self.limits().github_retry_most)
+            }
+        };
+        let how = GiveBack { reason: said, counted: Counted::No, hold, host_avoids: None };
+        let _ = self.patiently(&self.while_undoing(), |store| store.give_back(&claim.key, &how));
+        info!(workflowJobID = claim.job.id.0; "waiting for GitHub to end the job");
+    }
+}
+
+/// A line that tells a state comes when the state begins, and then once in a while.
+#[derive(Default)]
+struct StateLine {
+    state: Option<(&'static str, Instant)>,
+}
+
+impl StateLine {
+    fn is_due(&mut self, state: &'static str, every: Duration) -> bool {
+        let now = Instant::now();
+        let is_due = self.state.is_none_or(|(known, said_at)| known != state || now >= said_at + every);
+        if is_due {
+            self.state = Some((state, now));
+        }
+        is_due
+    }
+
+    fn end(&mut self) {
+        self.state = None;
+    }
+}

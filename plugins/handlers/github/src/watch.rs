@@ -1,0 +1,349 @@
+//! From a runner that waits to the end of its job, whatever happens on the way.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{at, select};
+use log::{info, warn};
+
+use anklet_plugin_api::job::Phase;
+use anklet_plugin_api::report::Status;
+use anklet_plugin_api::store::{Claim, Counted};
+use anklet_plugin_api::vm::{Stage, VmRecord, VmVerb};
+
+use crate::cleanup::Undone;
+use crate::facts::job_log;
+use crate::hub::Asked;
+use crate::outcome::{Blame, Failure, Outcome, Setback};
+use crate::worker::{InHand, Seen, Unanswered, Worker};
+
+/// What to do next with a VM in hand.
+enum Next {
+    /// Watch until something happens.
+    Watch,
+    /// Undo it for this reason.
+    Retreat(Setback),
+    /// Undo it: the job is over. The runner has had its one job, or not.
+    Over(Outcome, RunnerIs),
+    /// Its runner works on a job that nobody has named.
+    Unknown,
+    /// Nothing is left to do.
+    Ends(Outcome),
+}
+
+/// Whether GitHub can still give the runner a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunnerIs {
+    /// It has had its one job: GitHub named it with the end of that job.
+    Spent,
+    /// It may still be given one, until its removal is confirmed.
+    Open,
+}
+
+impl Worker {
+    /// Sees a VM through to its end, from whatever state preparing or recovery left it in.
+    pub(crate) fn see_through(
+        &mut self,
+        claim: &mut Claim,
+        mut hand: InHand,
+        prepared: Result<(), Setback>,
+    ) -> Outcome {
+        let mut next = match prepared {
+            Ok(()) => Next::Watch,
+            Err(setback) => Next::Retreat(setback),
+        };
+        loop {
+            next = match next {
+                Next::Watch => self.watch(claim, &mut hand),
+                Next::Retreat(setback) => self.retreat(claim, &mut hand, setback),
+                Next::Over(outcome, runner) => match self.undo(Some(claim), &mut hand, runner) {
+                    Undone::RunnerWorks => Next::Unknown,
+                    Undone::Gone | Undone::LeftToJanitor => Next::Ends(outcome),
+                    Undone::Unfenced => Next::Ends(Outcome::Kept),
+                },
+                Next::Unknown => self.watch_unknown(claim, &mut hand),
+                Next::Ends(outcome) => return outcome,
+            };
+        }
+    }
+
+    /// Undoes what was made, unless the runner turns out to work.
+    fn retreat(&mut self, claim: &mut Claim, hand: &mut InHand, setback: Setback) -> Next {
+        if let Setback::Useless = setback {
+            return match self.see(&self.while_undoing(), claim, &mut hand.record) {
+                Ok(Seen::Waits | Seen::RunsHere) if hand.record.stage >= Stage::Waiting => Next::Watch,
+                // Preparing was cut by news that has been taken back since.
+                Ok(Seen::Waits | Seen::RunsHere) => Next::Retreat(Setback::Stopped),
+                Ok(seen) => ended(seen),
+                Err(Unanswered) => Next::Ends(Outcome::Kept),
+            };
+        }
+        match self.undo(Some(claim), hand, RunnerIs::Open) {
+            Undone::Unfenced => Next::Ends(Outcome::Kept),
+            Undone::RunnerWorks => self.identify(claim, hand),
+            Undone::Gone | Undone::LeftToJanitor => {
+                // The job may have ended, or gone elsewhere, while its VM was undone.
+                let what = match setback {
+                    Setback::Failed(failure) => Outcome::GiveBack(failure),
+                    Setback::Stopped | Setback::Useless => Outcome::GiveBack(Failure::stopped()),
+                };
+                match self.see(&self.while_undoing(), claim, &mut hand.record) {
+                    Ok(Seen::Waits | Seen::RunsHere) | Err(Unanswered) => Next::Ends(what),
+                    Ok(seen) => Next::Ends(outcome_of(seen)),
+                }
+            }
+        }
+    }
+
+    /// Why a VM became useless before it existed.
+    pub(crate) fn what_made_it_useless(&mut self, claim: &mut Claim, record: &mut VmRecord) -> Outcome {
+        match self.see(&self.while_undoing(), claim, record) {
+            Ok(Seen::Waits | Seen::RunsHere) | Err(Unanswered) => Outcome::GiveBack(Failure::stopped()),
+            Ok(seen) => outcome_of(seen),
+        }
+    }
+
+    /// Waits for the job to start and to end, at one go of each: comes back whenever something has to be decided.
+    fn watch(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
+        let mut timers = Timers::new(self, hand.record.stage);
+        if hand.record.stage < Stage::Running {
+            job_log!(info, claim; "job is waiting for registered runner", vmName:% = hand.record.vm);
+        }
+        loop {
+            let seen = match self.see(&self.until_stop(), claim, &mut hand.record) {
+                Ok(seen) => seen,
+                Err(Unanswered) => return self.stopped(hand),
+            };
+            match seen {
+                Seen::Waits if hand.record.stage == Stage::Running => {
+                    // GitHub took the job back from a runner that never picked it up.
+                    hand.record.stage = Stage::Waiting;
+                    timers = Timers::new(self, Stage::Waiting);
+                }
+                Seen::Waits => {}
+                Seen::RunsHere if hand.record.stage < Stage::Running => {
+                    self.on_started(claim, hand);
+                    timers = Timers::new(self, Stage::Running);
+                }
+                Seen::RunsHere => {}
+                seen => return ended(seen),
+            }
+            self.keep(claim, timers.longest_step(self));
+            select! {
+                recv(self.signals) -> _ => {}
+                recv(self.interrupt.closed()) -> _ => return self.stopped(hand),
+                recv(at(timers.next())) -> _ => {
+                    if let Some(next) = self.on_timer(claim, hand, &mut timers) {
+                        return next;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_started(&mut self, claim: &Claim, hand: &mut InHand) {
+        job_log!(info, claim; "job found registered runner and is now in progress", vmName:% = hand.record.vm);
+        self.mood.on_success();
+        self.desk.note_start();
+        self.status(Status::InProgress);
+        // If this is not written the next start asks GitHub and finds out.
+        let _ = self.save(claim, hand, Stage::Running, self.limits().running_look);
+    }
+
+    fn stopped(&self, hand: &InHand) -> Next {
+        match hand.record.stage {
+            Stage::Running => Next::Ends(Outcome::LeftRunning),
+            _ => Next::Retreat(Setback::Stopped),
+        }
+    }
+
+    fn on_timer(&mut self, claim: &mut Claim, hand: &mut InHand, timers: &mut Timers) -> Option<Next> {
+        let now = Instant::now();
+        if timers.registration_ends.is_some_and(|ends| now >= ends) {
+            timers.registration_ends = None;
+            job_log!(warn, claim; "waiting for runner registration timed out, will retry", vmName:% = hand.record.vm);
+            return Some(Next::Retreat(Setback::Failed(self.registration_timed_out(claim, hand))));
+        }
+        if timers.look_at.is_some_and(|look_at| now >= look_at) {
+            timers.look_at = Some(now + self.limits().running_look);
+            job_log!(info, claim; "job is still in progress", vmName:% = hand.record.vm);
+            if self.vm_is_gone(hand) {
+                job_log!(warn, claim; "the VM of a running job is gone; GitHub will end the job", vmName:% = hand.record.vm);
+                self.leave(hand);
+                return Some(Next::Ends(Outcome::LeftRunning));
+            }
+        }
+        if timers.ask_at.is_some_and(|ask_at| now >= ask_at) {
+            timers.ask_at = Some(now + self.limits().running_silence);
+            self.keep(claim, self.limits().github_retry_total);
+            if let Ok(Asked::Known(phase)) = self.hub.ask(&claim.job, &self.until_stop()) {
+                let _ = self.tell_store(&self.until_stop(), &claim.job, phase);
+            }
+        }
+        None
+    }
+
+    /// A runner that is online and gets no job tells nothing about the job unless others got theirs meanwhile.
+    fn registration_timed_out(&self, claim: &Claim, hand: &InHand) -> Failure {
+        let what = "the runner was not given the job in time";
+        let started_at = hand.record.registered_at.unwrap_or(hand.record.created_at);
+        let is_online = self.hub.is_online(&hand.record, &self.while_undoing()).unwrap_or(false);
+        let others_started = self.desk.started_since(started_at);
+        let waited = claim
+            .job
+            .created_at
+            .map_or(Duration::ZERO, |at| anklet_plugin_api::time::Moment::now().since(at));
+        if is_online && !others_started && waited < self.limits().idle_runner {
+            return Failure::new(format!("{what}, and nor was any other"), Counted::No, Blame::Nobody);
+        }
+        Failure::new(what, Counted::Yes, Blame::Host)
+    }
+
+    /// Only a list that can be read tells that a VM is gone.
+    fn vm_is_gone(&self, hand: &InHand) -> bool {
+        match self.vms.list(&self.until_stop()) {
+            Ok(listed) => !listed.iter().any(|vm| vm.running && vm.name == hand.record.vm.as_str()),
+            Err(error) => {
+                warn!(error:% = error; "cannot look at the running VMs");
+                false
+            }
+        }
+    }
+
+    /// The fence says that our runner works. On what?
+    fn identify(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
+        let ear = self.while_undoing();
+        self.keep(claim, self.limits().github_retry_total * 2);
+        match self.hub.ask(&claim.job, &ear) {
+            Ok(Asked::Known(phase)) => {
+                let names_ours = phase.runner() == Some(hand.record.vm.as_str());
+                let is_queued = phase == Phase::Queued;
+                let _ = self.tell_store(&ear, &claim.job, phase);
+                if names_ours {
+                    return Next::Watch;
+                }
+                if is_queued {
+                    return self.identify_other(claim, hand);
+                }
+                // Our job is over or runs elsewhere; our runner works on yet another one.
+                Next::Unknown
+            }
+            Ok(Asked::HeldBack(_) | Asked::Unknown) => self.identify_other(claim, hand),
+            // Not answered: the VM is kept, and the next look asks again.
+            Err(_) if self.interrupt.is_closed() => Next::Ends(Outcome::Kept),
+            Err(_) => Next::Watch,
+        }
+    }
+
+    fn identify_other(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
+        let ear = self.while_undoing();
+        match self.hub.job_of_run_on(&claim.job, &hand.record.vm, &ear) {
+            Ok(Some((job, phase))) => {
+                let _ = self.tell_store(&ear, &job, phase);
+                Next::Watch
+            }
+            Ok(None) => Next::Unknown,
+            Err(_) if self.interrupt.is_closed() => Next::Ends(Outcome::Kept),
+            Err(_) => Next::Watch,
+        }
+    }
+
+    /// The runner works on a job that nobody has named: the claimed job goes to others, the VM stays until the runner is free or news names it.
+    fn watch_unknown(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
+        warn!(vmName:% = hand.record.vm; "the runner works on a job that is not known yet; its VM is kept");
+        let ear = self.while_undoing();
+        (hand.record.job, hand.record.run, hand.record.stage) = (None, None, Stage::Running);
+        if self.patiently(&ear, |store| store.put_vm(None, &hand.record)).is_err() {
+            return Next::Ends(Outcome::Kept);
+        }
+        let failure = Failure::new("the runner was given another job", Counted::No, Blame::Nobody);
+        self.settle(claim, Outcome::GiveBack(failure));
+        loop {
+            match self.patiently(&self.until_stop(), |store| store.adopt(&self.section.name, &hand.record.vm))
+            {
+                Ok(Ok(Some(adopted))) => {
+                    info!(vmName:% = hand.record.vm, workflowJobID = adopted.job.id.0; "the runner's job is known now");
+                    crate::worker::follow(&mut hand.record, &adopted.job);
+                    *claim = adopted;
+                    return Next::Watch;
+                }
+                Ok(_) => {}
+                Err(Unanswered) => return self.leave_unknown(hand),
+            }
+            select! {
+                recv(self.signals) -> _ => continue,
+                recv(self.interrupt.closed()) -> _ => return self.leave_unknown(hand),
+                recv(at(Instant::now() + self.limits().fence_retry)) -> _ => {}
+            }
+            match self.undo(None, hand, RunnerIs::Open) {
+                Undone::RunnerWorks => {}
+                Undone::Gone | Undone::LeftToJanitor | Undone::Unfenced => {
+                    return Next::Ends(Outcome::TakenOver);
+                }
+            }
+        }
+    }
+
+    fn leave_unknown(&self, hand: &mut InHand) -> Next {
+        self.leave(hand);
+        Next::Ends(Outcome::TakenOver)
+    }
+
+    /// Goes on without this VM; its record stays for the janitor or the next start.
+    pub(crate) fn leave(&self, hand: &mut InHand) {
+        hand.reservation = None;
+        self.desk.leave(&hand.record.vm);
+    }
+}
+
+/// What ends the work on a VM, and whether the runner in it can still be given a job.
+fn ended(seen: Seen) -> Next {
+    let runner = match seen {
+        Seen::Over { ran_here: true, .. } => RunnerIs::Spent,
+        _ => RunnerIs::Open,
+    };
+    Next::Over(outcome_of(seen), runner)
+}
+
+fn outcome_of(seen: Seen) -> Outcome {
+    match seen {
+        Seen::Over { conclusion, .. } => Outcome::Finished(conclusion),
+        Seen::RunsElsewhere | Seen::RunsHere => Outcome::LeftRunning,
+        Seen::Lost | Seen::Waits => Outcome::TakenOver,
+    }
+}
+
+/// When something has to be looked at by itself.
+struct Timers {
+    registration_ends: Option<Instant>,
+    look_at: Option<Instant>,
+    ask_at: Option<Instant>,
+}
+
+impl Timers {
+    fn new(worker: &Worker, stage: Stage) -> Self {
+        let now = Instant::now();
+        if stage < Stage::Running {
+            return Self {
+                registration_ends: Some(now + worker.section.registration_timeout),
+                look_at: None,
+                ask_at: None,
+            };
+        }
+        Self {
+            registration_ends: None,
+            look_at: Some(now + worker.limits().running_look),
+            ask_at: Some(now + worker.limits().running_silence),
+        }
+    }
+
+    fn next(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3_600);
+        [self.registration_ends, self.look_at, self.ask_at].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    /// The longest that may pass until the next turn of the watch.
+    fn longest_step(&self, worker: &Worker) -> Duration {
+        let wait = self.next().saturating_duration_since(Instant::now());
+        wait + worker.vms.limit(VmVerb::List) + worker.limits().github_retry_total
+    }
+}
