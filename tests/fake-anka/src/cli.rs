@@ -210,7 +210,7 @@ fn print(call: &Call, outcome: Outcome) -> (i32, String) {
     for line in &call.action.prefix_lines {
         let _ = writeln!(out, "{line}");
     }
-    let shape = call.world.load().map(|state| state.shape).unwrap_or_default();
+    let state = call.world.load().unwrap_or_default();
     let forced = call.action.exit;
     let (exit, message) = match outcome {
         Outcome::Text(text, exit) => {
@@ -220,7 +220,7 @@ fn print(call: &Call, outcome: Outcome) -> (i32, String) {
         Outcome::Answer(Ok(Reply::Raw(exit))) => (forced.unwrap_or(exit), String::new()),
         Outcome::Answer(Ok(Reply::Done { body, message, plain })) => {
             let _ = match call.machine {
-                true => out.write_all(reply::success(&shape, &call.verb, &body, &message).as_bytes()),
+                true => out.write_all(reply::success(&state.shape, &call.verb, &body, &message).as_bytes()),
                 false if plain.is_empty() => Ok(()),
                 false => writeln!(out, "{plain}"),
             };
@@ -230,7 +230,10 @@ fn print(call: &Call, outcome: Outcome) -> (i32, String) {
             let _ = writeln!(err, "anka: {}: {text}", call.verb);
             (2, text)
         }
-        Outcome::Answer(Err(Failure::Anka { code, message, exit })) => {
+        Outcome::Answer(Err(Failure::Anka { code, mut message, exit })) => {
+            if state.log_hint {
+                message.push_str(" (see `anka log` for details)");
+            }
             let _ = match call.machine {
                 true => out.write_all(reply::error(code, &message).as_bytes()),
                 false => writeln!(err, "anka: {message}"),

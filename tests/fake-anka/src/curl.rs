@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::args::{Args, Spec};
 use crate::http;
@@ -33,6 +33,7 @@ const CURL: Spec = Spec {
         &["-H", "--header"],
         &["--proto"],
         &["-C", "--continue-at"],
+        &["-w", "--write-out"],
     ],
     command: false,
 };
@@ -75,16 +76,67 @@ fn spread(argv: &[String]) -> Vec<String> {
 
 type Trouble = (u8, String);
 
+/// What was found at the end of all redirects.
+struct Found {
+    url: String,
+    status: u16,
+    from: Box<dyn io::Read>,
+}
+
 fn fetch(args: &Args, url: &str) -> Result<(), Trouble> {
     let name = url.rsplit('/').next().unwrap_or("").split('?').next().unwrap_or("").to_string();
-    let served = guest_world().ok().map(|(world, _)| world.root.join("downloads").join(&name));
-    if let Some(file) = served.filter(|file| !name.is_empty() && file.is_file()) {
-        // GitHub answers release downloads with a redirect, and curl without `-L` takes that for the file.
-        if url.starts_with("https://github.com/") && !args.has("-L") {
-            return save(args, &name, &mut io::empty());
-        }
-        return save(args, &name, &mut File::open(file).map_err(|error| (37, error.to_string()))?);
+    let mut found = match canned(args, url, &name)? {
+        Some(found) => found,
+        None => get(args, url)?,
+    };
+    save(args, &name, &mut found.from)?;
+    if let Some(format) = args.value("-w") {
+        let text = format.replace("%{url_effective}", &found.url);
+        let text = text.replace("%{http_code}", &found.status.to_string()).replace("\\n", "\n");
+        print!("{text}");
     }
+    Ok(())
+}
+
+/// What the host's `downloads` folder stands in for: any file by its name, and which release is the latest.
+fn canned(args: &Args, url: &str, name: &str) -> Result<Option<Found>, Trouble> {
+    let Ok((world, _)) = guest_world() else { return Ok(None) };
+    let downloads = world.root.join("downloads");
+    let found = |from: Box<dyn io::Read>, url: &str| Some(Found { url: url.into(), status: 200, from });
+    // GitHub answers these with a redirect, and curl without `-L` takes that for the file.
+    if url.starts_with("https://github.com/actions/runner/releases/") && !args.has("-L") {
+        return Ok(Some(Found { url: url.into(), status: 302, from: Box::new(io::empty()) }));
+    }
+    match (url.strip_suffix("/releases/latest"), newest(&downloads)) {
+        (Some("https://github.com/actions/runner"), Some(version)) => {
+            let tag = format!("https://github.com/actions/runner/releases/tag/v{version}");
+            return Ok(found(Box::new(io::empty()), &tag));
+        }
+        (Some("https://api.github.com/repos/actions/runner"), Some(version)) => {
+            let text = format!("{{\n  \"tag_name\": \"v{version}\"\n}}\n");
+            return Ok(found(Box::new(io::Cursor::new(text)), url));
+        }
+        _ => {}
+    }
+    let file = downloads.join(name);
+    if name.is_empty() || !file.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(file).map_err(|error| (37, error.to_string()))?;
+    Ok(found(Box::new(file), url))
+}
+
+/// The highest version that `downloads` holds a runner of.
+fn newest(downloads: &Path) -> Option<String> {
+    let names = fs::read_dir(downloads).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let versions = names.filter_map(|name| {
+        Some(name.strip_prefix("actions-runner-osx-arm64-")?.strip_suffix(".tar.gz")?.to_string())
+    });
+    versions
+        .max_by_key(|version| version.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>())
+}
+
+fn get(args: &Args, url: &str) -> Result<Found, Trouble> {
     let mut url = url.to_string();
     for _ in 0..MOST_REDIRECTS {
         let (authority, _) = http::split(&url).map_err(|error| (6, error.to_string()))?;
@@ -98,7 +150,7 @@ fn fetch(args: &Args, url: &str) -> Result<(), Trouble> {
             (400.., _) if args.has("-f") => {
                 return Err((22, format!("The requested URL returned error: {}", answer.status)));
             }
-            _ => return save(args, &name, &mut answer.body),
+            (status, _) => return Ok(Found { url, status, from: Box::new(answer.body) }),
         }
     }
     Err((47, format!("Maximum ({MOST_REDIRECTS}) redirects followed")))

@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -16,6 +17,8 @@ use crate::template::Template;
 use crate::trace::{self, TraceLine};
 use crate::verbs::{registry, stop_vm};
 use crate::world::World;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// One fake host. Its methods panic when its files cannot be read or written, which ends a test with the reason.
 #[derive(Clone, Debug)]
@@ -183,6 +186,21 @@ impl FakeAnka {
     /// Everything that happened so far.
     pub fn trace(&self) -> Vec<TraceLine> {
         trace::read(&self.world.trace_file())
+    }
+
+    /// Waits until the trace is as it should be; false when `limit` passed first.
+    pub fn wait_for(&self, limit: Duration, holds: impl Fn(&[TraceLine]) -> bool) -> bool {
+        let ends_at = Instant::now() + limit;
+        loop {
+            if holds(&self.trace()) {
+                return true;
+            }
+            if Instant::now() >= ends_at {
+                return false;
+            }
+            // Appending to a file wakes nobody, so this one looks again.
+            thread::park_timeout(LOOK_AGAIN);
+        }
     }
 
     /// The `start` lines of a verb.

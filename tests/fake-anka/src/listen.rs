@@ -127,7 +127,8 @@ impl Runner<'_> {
         let url = format!("{}/_fake/runners/{}/listen", self.origin, self.id);
         let who = json!({"name": self.name, "version": self.version}).to_string();
         let Ok(answer) = http::request("POST", &url, Some(&who)) else { return End::Lost };
-        if answer.status >= 500 {
+        // A conflict is our own session that GitHub has not given up yet.
+        if answer.status >= 500 || answer.status == 409 {
             return End::Lost;
         }
         if answer.status >= 300 {
@@ -168,7 +169,7 @@ impl Runner<'_> {
             }
         }
         let url = format!("{}/_fake/jobs/{id}/done", self.origin);
-        let result = json!({"runner": self.name, "runner_id": self.id, "conclusion": conclusion});
+        let result = json!({"runner": self.name, "conclusion": conclusion});
         for _ in 0..MOST_TRIES {
             if call("POST", &url, &result).is_ok() {
                 break;
