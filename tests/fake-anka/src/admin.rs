@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::archive;
 use crate::args::{Args, Spec};
 use crate::fake::{FakeAnka, admin_vm_dies};
-use crate::state::Size;
 use crate::template::Template;
+use crate::vm::Size;
 use crate::world::World;
 
 const USAGE: &str = "usage: fake-anka make-runner DIR VERSION

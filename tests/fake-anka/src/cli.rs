@@ -1,7 +1,6 @@
 //! One `anka` command from its arguments to its exit code: the planned misbehaviour around the verb's own work.
 
 use std::cell::{Cell, RefCell};
-use std::env;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -15,6 +14,7 @@ use crate::plan::{self, Action, Moment};
 use crate::reply::{self, Failure, Reply};
 use crate::trace::TraceLine;
 use crate::verbs;
+use crate::words::{split, start_line};
 use crate::world::World;
 
 /// The pause on both sides of `kill_caller: during` where the rule names none.
@@ -82,54 +82,6 @@ pub(crate) fn main(argv: Vec<String>) -> u8 {
 fn broken(text: &str) -> u8 {
     eprintln!("fake-anka: {text}");
     70
-}
-
-/// Machine form, verb, remote, and what follows.
-type Parts = (bool, String, Option<String>, Vec<String>);
-
-fn split(argv: &[String]) -> Result<Parts, String> {
-    let mut machine = matches!(env::var("ANKA_MACHINE_READABLE").as_deref(), Ok("1" | "true"));
-    let mut rest = argv;
-    while let Some(word @ ("-j" | "--machine-readable" | "--debug")) = rest.first().map(String::as_str) {
-        machine |= word != "--debug";
-        rest = &rest[1..];
-    }
-    let Some((verb, rest)) = rest.split_first() else { return Ok((machine, "help".into(), None, vec![])) };
-    match verb.as_str() {
-        "--help" | "-h" => Ok((machine, "help".into(), None, vec![])),
-        "--version" => Ok((machine, "version".into(), None, vec![])),
-        word if word.starts_with('-') => Err(format!("unrecognized option '{word}'")),
-        "registry" => {
-            let spec =
-                Spec { flags: &[], values: &[&["-r", "--remote", "-a", "--registry-path"]], command: true };
-            let args = Args::parse(&spec, rest)?;
-            let verb = format!("registry {}", args.need(0, "COMMAND")?);
-            Ok((machine, verb, args.value("-r").map(String::from), args.positional[1..].to_vec()))
-        }
-        "license" if rest.first().is_some_and(|word| word == "show") => {
-            Ok((machine, "license show".into(), None, rest[1..].to_vec()))
-        }
-        _ => Ok((machine, verb.clone(), None, rest.to_vec())),
-    }
-}
-
-/// Names, not values, of the environment; apart those that a careful caller would not have passed on.
-fn start_line(argv: &[String], verb: &str) -> TraceLine {
-    let allowed = |name: &String| {
-        matches!(name.as_str(), "HOME" | "PATH" | "USER" | "LOGNAME" | "TMPDIR" | "LANG")
-            || name.starts_with("LC_")
-            || name.starts_with("ANKA_")
-            || name == "__CF_USER_TEXT_ENCODING"
-    };
-    let mut names: Vec<String> = env::vars_os().map(|(name, _)| name.to_string_lossy().into()).collect();
-    names.sort();
-    let outside: Vec<String> = names.iter().filter(|name| !allowed(name)).cloned().collect();
-    let stdin = std::fs::read_link("/proc/self/fd/0").map(|path| path.to_string_lossy().into_owned());
-    let line = TraceLine::new("start", verb)
-        .with("env", names)
-        .with("env_outside", outside)
-        .with("stdin", stdin.unwrap_or_default());
-    TraceLine { argv: argv.to_vec(), ..line }
 }
 
 /// The verb's work, with the delays, kills, hangs and lies of the plan around it.

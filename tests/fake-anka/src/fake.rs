@@ -12,10 +12,11 @@ use serde_json::Value;
 
 use crate::archive;
 use crate::plan;
-use crate::state::{RegistryTemplate, Role, Size, State, Status, Vm};
+use crate::state::{RegistryTemplate, State};
 use crate::template::Template;
 use crate::trace::{self, TraceLine};
 use crate::verbs::{registry, stop_vm};
+use crate::vm::{Role, Size, Status, Vm};
 use crate::world::World;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

@@ -32,6 +32,8 @@ mod template;
 mod tools;
 mod trace;
 mod verbs;
+mod vm;
+mod words;
 mod world;
 
 use std::env;
@@ -39,9 +41,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use fake::FakeAnka;
-pub use state::{License, Mount, Registry, RegistryTemplate, Role, Size, State, Status, Tag, Vm};
+pub use state::{License, Registry, RegistryTemplate, State, Tag};
 pub use template::Template;
 pub use trace::TraceLine;
+pub use vm::{Mount, Role, Size, Status, Vm};
 
 /// The whole program: which part it plays is told by the name it was called by, then by its first argument.
 pub fn main() -> ExitCode {

@@ -17,9 +17,9 @@ use crate::cli::Call;
 use crate::guests;
 use crate::plan::Moment;
 use crate::reply::{Failure, Reply};
-use crate::state::Status;
 use crate::tools;
 use crate::verbs::start_vm;
+use crate::vm::Status;
 
 const RUN: Spec = Spec {
     flags: &[&["-E", "--env"], &["-q", "--quiet"], &["-b", "--block"]],

@@ -1,6 +1,7 @@
 //! A template as a test describes it: where it lies, and what it needs.
 
-use crate::state::{Size, Tag};
+use crate::state::Tag;
+use crate::vm::Size;
 
 /// Built by chaining; then handed to [`crate::FakeAnka::add`].
 #[derive(Clone, Debug)]

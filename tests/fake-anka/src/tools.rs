@@ -91,7 +91,7 @@ fn sw_vers(argv: &[String]) -> u8 {
     }
 }
 
-/// Hands `-a 256` on to the tool that Linux has for it; a Mac's own is not shadowed there.
+/// Hands `-a 256` on to the tool that Linux has for it, or to a Mac's own.
 fn shasum(argv: &[String]) -> u8 {
     let mut rest: Vec<&String> = argv.iter().collect();
     if let Some(at) = rest.iter().position(|word| *word == "-a") {
@@ -104,7 +104,10 @@ fn shasum(argv: &[String]) -> u8 {
         eprintln!("shasum: without -a 256 it would be SHA-1");
         return 64;
     }
-    replace(Command::new("/usr/bin/sha256sum").args(rest))
+    if Path::new("/usr/bin/sha256sum").exists() {
+        return replace(Command::new("/usr/bin/sha256sum").args(rest));
+    }
+    replace(Command::new("/usr/bin/shasum").args(argv))
 }
 
 fn sudo(argv: &[String]) -> u8 {

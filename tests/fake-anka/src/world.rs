@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 
-use crate::state::{State, Status, Vm};
+use crate::state::State;
 use crate::trace::{self, TraceLine};
+use crate::vm::{Status, Vm};
 
 /// One fake host.
 #[derive(Clone, Debug)]

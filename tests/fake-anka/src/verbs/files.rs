@@ -8,7 +8,8 @@ use std::process::Command;
 use crate::args::Spec;
 use crate::cli::Call;
 use crate::reply::{Doc, Failure, Reply};
-use crate::state::{Mount, State, Status, Vm};
+use crate::state::State;
+use crate::vm::{Mount, Status, Vm};
 
 const CP: Spec = Spec {
     flags: &[&["-a"], &["-p"], &["-P"], &["-R", "-r"], &["-L"], &["-H"], &["-f"]],

@@ -9,7 +9,7 @@ use crate::cli::Call;
 use crate::clock::{now_ms, uuid};
 use crate::guests;
 use crate::reply::{Doc, Failure, Reply};
-use crate::state::{Role, Status, Vm};
+use crate::vm::{Role, Status, Vm};
 use crate::world::World;
 
 use super::files::copy_tree;

@@ -3,7 +3,8 @@
 use crate::args::{Args, Spec};
 use crate::cli::Call;
 use crate::reply::{Doc, Failure, Reply};
-use crate::state::{State, Status, Vm};
+use crate::state::State;
+use crate::vm::{Status, Vm};
 
 use super::files;
 use super::tags;

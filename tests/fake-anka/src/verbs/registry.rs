@@ -7,7 +7,8 @@ use crate::archive;
 use crate::args::{Args, Spec};
 use crate::cli::Call;
 use crate::reply::{Doc, Failure, Reply};
-use crate::state::{Registry, RegistryTemplate, Role, State, Status, Tag};
+use crate::state::{Registry, RegistryTemplate, State, Tag};
+use crate::vm::{Role, Status};
 use crate::world::World;
 
 const NONE: Spec = Spec { flags: &[], values: &[], command: false };

@@ -1,7 +1,8 @@
 //! The rows of `show VM tag`. Apart from `show`, since their order is a trap of its own.
 
 use crate::reply::Doc;
-use crate::state::{Tag, Vm};
+use crate::state::Tag;
+use crate::vm::Vm;
 
 /// Local tags by their text, which is not the order in which they came; with `current` only the one in use.
 pub(crate) fn rows(vm: &Vm, current: bool) -> Doc {
