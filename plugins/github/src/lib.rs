@@ -1,1 +1,23 @@
-//! Work in progress.
+//! GitHub as Anklet's plugins see it: a client of its REST API, the rules of labels, and the shape of jobs in webhooks and answers.
+//!
+//! It stands alone so that handlers and receivers share one client and read jobs the same way, and so that nothing else in the
+//! project knows HTTP, TLS or GitHub's JSON.
+
+pub mod address;
+mod agent;
+mod answer;
+pub mod budget;
+pub mod client;
+mod credentials;
+pub mod error;
+mod exchange;
+pub mod jobs;
+pub mod labels;
+pub mod observer;
+mod paging;
+mod retry;
+pub mod runners;
+#[cfg(test)]
+mod testing;
+mod when;
+pub mod wire;

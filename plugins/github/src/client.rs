@@ -1,0 +1,139 @@
+//! `Client`: calls of GitHub's API with their retries. What the calls are is said beside it, in `runners` and `jobs`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anklet_plugin_api::ear::{Ear, Heard};
+use anklet_plugin_api::limits::Limits;
+use anklet_plugin_api::section::GithubAccess;
+use anklet_plugin_api::stop::Never;
+use crossbeam_channel::never;
+use log::debug;
+
+use crate::address::Base;
+use crate::agent::AgentMaker;
+use crate::answer::Answer;
+use crate::budget::Budget;
+use crate::credentials::{Credentials, Subject};
+use crate::error::{CallName, ClientError};
+use crate::exchange::{Exchanger, Outgoing};
+use crate::observer::CallObserver;
+use crate::retry::Retry;
+
+/// GitHub, reached with one set of credentials. Any number of threads may share it.
+///
+/// A call blocks for `limits.github_retry_total` at most, its retries included, and ends at once when its [`Ear`] is cut. Everything that
+/// can be called here may be called again after a lost answer. A rate limit is never waited out here: it comes back as
+/// [`ClientError::Limited`].
+pub struct Client {
+    exchanger: Exchanger,
+    credentials: Credentials,
+    budget: Budget,
+    limits: Limits,
+    observer: Option<Arc<dyn CallObserver>>,
+}
+
+/// A call that is about to be made.
+pub(crate) struct Call<'a> {
+    pub(crate) name: CallName,
+    /// The path below the API's address, or a whole URL from an answer.
+    pub(crate) target: Target,
+    pub(crate) subject: Subject<'a>,
+    pub(crate) body: Option<Vec<u8>>,
+    /// Statuses outside of 200 to 299 that the caller knows how to take.
+    pub(crate) expected: &'static [u16],
+}
+
+/// Where a call goes.
+pub(crate) enum Target {
+    /// A path, with its query.
+    Path(String),
+    /// A whole URL from an answer, already found to be of the same server.
+    Url(String),
+}
+
+impl Client {
+    /// Connects to nothing yet. [`ClientError::Setup`] names what in the config is wrong: the address or `ca_file`.
+    pub fn new(access: &GithubAccess, limits: &Limits) -> Result<Self, ClientError> {
+        let setup = |what| ClientError::Setup { what };
+        let base = Base::parse(&access.api_url)
+            .map_err(|what| setup(format!("github_api_url {:?} cannot be used: {what}", access.api_url)))?;
+        let maker = AgentMaker::new(&base, access.ca_file.as_deref(), limits.github_call).map_err(setup)?;
+        Ok(Self {
+            exchanger: Exchanger::new(base, maker, limits.github_call),
+            credentials: Credentials::new(access),
+            budget: Budget::default(),
+            limits: limits.clone(),
+            observer: None,
+        })
+    }
+
+    /// The same client, with somebody who is told of every exchange.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn CallObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// What GitHub said of the calls that are left.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub(crate) fn base(&self) -> &Base {
+        &self.exchanger.base
+    }
+
+    /// An answer with a status that the caller expects, after as many tries as it takes and the limits allow.
+    pub(crate) fn call(&self, call: &Call, ear: &Ear) -> Result<Answer, ClientError> {
+        let mut retry = Retry::new(&self.limits, Instant::now());
+        loop {
+            let error = match self.attempt(call, ear) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(wait) = retry.wait_after(&error, Instant::now()) else { return Err(error) };
+            debug!(call:% = call.name, error:% = error, wait:? = wait; "github call is tried again");
+            if is_cut(ear, wait) {
+                return Err(ClientError::Cut { call: call.name });
+            }
+        }
+    }
+
+    fn attempt(&self, call: &Call, ear: &Ear) -> Result<Answer, ClientError> {
+        let authorization =
+            self.credentials.authorization(call.subject).ok_or_else(|| ClientError::Setup {
+                what: format!("no credentials for {}: set `token` or `private_key`", call.name),
+            })?;
+        let url = match &call.target {
+            Target::Path(path) => self.base().url(path),
+            Target::Url(url) => url.clone(),
+        };
+        let outgoing = Outgoing { call: call.name, url: url.clone(), authorization, body: call.body.clone() };
+        let began_at = Instant::now();
+        let result = self.exchanger.exchange(outgoing, ear);
+        let took = began_at.elapsed();
+        let status = result.as_ref().ok().map(|answer| answer.status.as_u16());
+        if let Some(observer) = &self.observer {
+            observer.called(call.name, status, took);
+        }
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        debug!(method = call.name.method, url = url.as_str(), status:? = status, millis; "github call");
+        let answer = result?;
+        self.budget.note(&answer.headers);
+        if answer.status.is_success() || call.expected.contains(&answer.status.as_u16()) {
+            Ok(answer)
+        } else {
+            Err(answer.error())
+        }
+    }
+}
+
+/// Waits; true if the ear was cut meanwhile.
+fn is_cut(ear: &Ear, wait: Duration) -> bool {
+    matches!(ear.wait(&never::<Never>(), Instant::now() + wait), Heard::Cut)
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

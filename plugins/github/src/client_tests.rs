@@ -1,0 +1,258 @@
+//! What every call has in common: its headers, its retries, its limits, its ear, its connections.
+
+use std::sync::Mutex;
+use std::thread;
+
+use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::stop::stop;
+
+use super::*;
+use crate::address::Repository;
+use crate::error::{RateLimit, Silence};
+use crate::testing::{Asked, PATIENCE, Server, Step, access, answer, quick_limits};
+
+const REPOSITORY: Repository = Repository { owner: "o", repo: "r" };
+
+fn see(client: &Client) -> Result<(), ClientError> {
+    client.see_repository(REPOSITORY, &Ear::deaf())
+}
+
+#[track_caller]
+fn check(script: Vec<Step>, expected: impl Fn(&Result<(), ClientError>) -> bool, n_tries: usize) {
+    let server = Server::new(script.clone());
+    let result = see(&server.client());
+    assert!(expected(&result), "{script:?} gave {result:?}");
+    assert_eq!(server.lines().len(), n_tries, "{script:?}");
+}
+
+#[test]
+fn every_call_bears_its_headers() {
+    let server = Server::new([answer(200, "{}"), answer(201, r#"{"token":"T"}"#)]);
+    let client = server.client();
+    see(&client).unwrap();
+    let Asked { line, headers, body, .. } = server.asked();
+    assert_eq!((line.as_str(), body.as_str()), ("GET /repos/o/r HTTP/1.1", ""));
+    let user_agent = format!("anklet/{}", env!("CARGO_PKG_VERSION"));
+    for (name, value) in [
+        ("host", format!("127.0.0.1:{}", server.port).as_str()),
+        ("authorization", "Bearer ghp_secret"),
+        ("accept", "application/vnd.github+json"),
+        ("x-github-api-version", "2022-11-28"),
+        ("user-agent", &user_agent),
+        ("accept-encoding", "gzip"),
+    ] {
+        assert_eq!(headers.get(name).map(String::as_str), Some(value), "{name}");
+    }
+    assert!(!headers.contains_key("content-length") && !headers.contains_key("transfer-encoding"));
+    client.registration_token(&Scope::Organization { owner: "o".into() }, &Ear::deaf()).unwrap();
+    assert_eq!(server.asked().headers.get("content-length").map(String::as_str), Some("0"));
+}
+
+#[test]
+fn trouble_is_waited_out() {
+    let well = || answer(200, "{}");
+    let is_ok = |result: &Result<(), ClientError>| result.is_ok();
+    check(vec![well()], is_ok, 1);
+    check(vec![answer(502, "<html>"), answer(500, "{}"), answer(503, ""), well()], is_ok, 4);
+    check(vec![Step::Drop, Step::Drop, Step::HalfAnAnswer, well()], is_ok, 4);
+    check(vec![answer(404, "{}"), well()], is_ok, 2);
+}
+
+#[test]
+fn answers_are_not_asked_for_twice() {
+    check(vec![answer(401, "{}")], |it| matches!(it, Err(ClientError::Unauthorized { .. })), 1);
+    check(vec![answer(403, "{}")], |it| matches!(it, Err(ClientError::Forbidden { .. })), 1);
+    check(vec![answer(409, "{}")], |it| matches!(it, Err(ClientError::Conflict { .. })), 1);
+    check(vec![answer(422, "{}")], |it| matches!(it, Err(ClientError::Unprocessable { .. })), 1);
+    check(vec![answer(304, "")], |it| matches!(it, Err(ClientError::Nonsense { .. })), 1);
+    let limited = Step::Answer(429, vec![("Retry-After", "7".into())], "{}".into());
+    let expected = |it: &Result<(), ClientError>| match it {
+        Err(ClientError::Limited { limit: RateLimit::Secondary, wait, .. }) => wait.as_secs() == 7,
+        _ => false,
+    };
+    check(vec![limited], expected, 1);
+    check(
+        vec![answer(404, "{}"), answer(404, "{}"), answer(404, "{}")],
+        |it| matches!(it, Err(ClientError::NotFound { .. })),
+        3,
+    );
+}
+
+#[test]
+fn trouble_ends_with_the_total() {
+    let server = Server::new(vec![answer(500, "{}"); 1_000]);
+    let limits = Limits { github_retry_total: Duration::from_millis(50), ..quick_limits() };
+    let client = Client::new(&access(&server.url()), &limits).unwrap();
+    assert!(matches!(see(&client), Err(ClientError::Server { status: 500, .. })));
+    assert!(server.lines().len() > 1);
+}
+
+#[test]
+fn a_connection_is_used_again_and_replaced_when_it_has_ended() {
+    let server =
+        Server::new([answer(200, "{}"), answer(404, "{}"), answer(200, "{}"), Step::Drop, answer(200, "{}")]);
+    // So long a wait would be felt: a connection that ended meanwhile is replaced without one.
+    let limits =
+        Limits { github_retry_first: PATIENCE / 2, github_retry_most: PATIENCE / 2, ..quick_limits() };
+    let began_at = Instant::now();
+    let client = Client::new(&access(&server.url()), &quick_limits()).unwrap();
+    (0..2).for_each(|_| see(&client).unwrap());
+    assert_eq!((0..3).map(|_| server.asked().n_connection).collect::<Vec<_>>(), [0, 0, 0]);
+    let patient = Client { limits, ..client };
+    see(&patient).unwrap();
+    assert_eq!((server.asked().n_connection, server.asked().n_connection), (0, 1));
+    assert!(began_at.elapsed() < PATIENCE / 4);
+}
+
+#[test]
+fn a_silent_server_is_left_at_the_limit() {
+    let server = Server::new([Step::Hang, answer(200, "{}")]);
+    let limits = Limits { github_call: Duration::from_millis(100), ..quick_limits() };
+    let client = Client::new(&access(&server.url()), &limits).unwrap();
+    see(&client).unwrap();
+    assert_eq!(server.lines().len(), 2);
+
+    let server = Server::new([Step::Hang]);
+    let limits = Limits { github_retry_total: Duration::ZERO, ..limits };
+    let client = Client::new(&access(&server.url()), &limits).unwrap();
+    let Err(ClientError::NoAnswer { silence, .. }) = see(&client) else { panic!() };
+    assert_eq!(silence, Silence::TooSlow);
+}
+
+#[test]
+fn a_stop_cuts_a_call_and_the_next_works() {
+    let server = Server::new([Step::Hang, answer(200, "{}")]);
+    let client = server.client();
+    let (stopper, stop) = stop();
+    thread::scope(|scope| {
+        let cut = scope.spawn(|| client.see_repository(REPOSITORY, &Ear::to_stop(&stop)));
+        server.asked();
+        drop(stopper);
+        assert!(matches!(cut.join().unwrap(), Err(ClientError::Cut { .. })));
+    });
+    see(&client).unwrap();
+}
+
+#[test]
+fn a_stop_cuts_the_wait_between_two_tries() {
+    let server = Server::new([answer(500, "{}"), answer(500, "{}")]);
+    let limits = Limits {
+        github_retry_first: PATIENCE,
+        github_retry_most: PATIENCE,
+        github_retry_total: PATIENCE * 9,
+        ..quick_limits()
+    };
+    let client = Client::new(&access(&server.url()), &limits).unwrap();
+    let (stopper, stop) = stop();
+    let began_at = Instant::now();
+    thread::scope(|scope| {
+        let cut = scope.spawn(|| client.see_repository(REPOSITORY, &Ear::to_stop(&stop)));
+        server.asked();
+        drop(stopper);
+        assert!(matches!(cut.join().unwrap(), Err(ClientError::Cut { .. })));
+    });
+    assert!(began_at.elapsed() < PATIENCE / 3);
+}
+
+#[test]
+fn nobody_there_is_no_answer() {
+    let url = Server::new([]).url();
+    let limits = Limits { github_retry_total: Duration::ZERO, ..quick_limits() };
+    let client = Client::new(&access(&url), &limits).unwrap();
+    let error = see(&client).unwrap_err();
+    assert!(matches!(error, ClientError::NoAnswer { silence: Silence::Unreachable, .. }), "{error:?}");
+    assert!(error.is_unknown_outcome());
+}
+
+#[test]
+fn a_renamed_repository_is_followed_on_the_same_server_only() {
+    let elsewhere = Server::new([answer(200, "{}")]);
+    let to = |url: String| Step::Answer(301, vec![("Location", url)], "{}".into());
+    let server =
+        Server::new([to("/repositories/1".into()), answer(200, "{}"), to(elsewhere.url() + "/repos/o/r")]);
+    let client = server.client();
+    see(&client).unwrap();
+    assert_eq!(server.asked().line, "GET /repos/o/r HTTP/1.1");
+    let followed = server.asked();
+    assert_eq!(followed.line, "GET /repositories/1 HTTP/1.1");
+    assert_eq!(followed.headers["authorization"], "Bearer ghp_secret");
+    let error = see(&client).unwrap_err();
+    assert!(error.to_string().contains("another host or port"), "{error}");
+    assert!(elsewhere.lines().is_empty());
+
+    let around = Server::new((0..9).map(|_| to("/again".into())));
+    assert!(matches!(see(&around.client()), Err(ClientError::Nonsense { .. })));
+    assert_eq!(around.lines().len(), 4);
+}
+
+#[test]
+fn a_redirected_post_stays_a_post() {
+    let location = vec![("Location", "/repositories/1/cancel".to_owned())];
+    let server = Server::new([Step::Answer(307, location, String::new()), answer(202, "{}")]);
+    let run = anklet_plugin_api::job::RunId(1);
+    server.client().cancel_run(REPOSITORY, run, &Ear::deaf()).unwrap();
+    assert_eq!(server.lines()[1], "POST /repositories/1/cancel HTTP/1.1");
+}
+
+#[test]
+fn an_endless_body_is_not_read_to_its_end() {
+    let server = Server::new([answer(200, " ".repeat(11 * 1024 * 1024))]);
+    assert!(matches!(see(&server.client()), Err(ClientError::Nonsense { .. })));
+}
+
+#[test]
+fn the_budget_hears_every_answer() {
+    let headers = vec![
+        ("X-RateLimit-Limit", "5000".to_owned()),
+        ("X-RateLimit-Remaining", "4".to_owned()),
+        ("X-RateLimit-Reset", "2000000000".to_owned()),
+    ];
+    let server = Server::new([Step::Answer(403, headers, "{}".into())]);
+    let client = server.client();
+    see(&client).unwrap_err();
+    assert_eq!(client.budget().standing("core").map(|standing| standing.remaining), Some(4));
+}
+
+#[test]
+fn the_observer_hears_every_try() {
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<(String, Option<u16>)>>);
+    impl CallObserver for Seen {
+        fn called(&self, call: CallName, status: Option<u16>, _took: Duration) {
+            self.0.lock().unwrap().push((call.to_string(), status));
+        }
+    }
+    let seen = Arc::new(Seen::default());
+    let server = Server::new([Step::Drop, answer(500, "{}"), answer(200, "{}")]);
+    see(&server.client().observed_by(seen.clone())).unwrap();
+    let name = "GET /repos/{owner}/{repo}";
+    let expected = [None, Some(500), Some(200)].map(|status| (name.to_owned(), status));
+    assert_eq!(*seen.0.lock().unwrap(), expected);
+}
+
+#[test]
+fn what_an_operator_must_mend_is_named() {
+    let new = |change: &dyn Fn(&mut GithubAccess)| {
+        let mut access = access("https://api.github.com");
+        change(&mut access);
+        Client::new(&access, &Limits::default()).err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(new(&|_| {}), "");
+    assert!(new(&|access| access.api_url = "api.github.com".into()).contains("github_api_url"));
+    assert!(
+        new(&|access| access.ca_file = Some("/nonexistent/ca.pem".into())).contains("/nonexistent/ca.pem")
+    );
+    let not_pem = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert!(new(&|access| access.ca_file = Some(not_pem.into())).contains("no PEM certificate"));
+
+    let server = Server::new([]);
+    let bad = GithubAccess {
+        token: Some("ghp_secret\n".to_owned()).map(anklet_plugin_api::section::Secret::new),
+        ..access(&server.url())
+    };
+    let error = see(&Client::new(&bad, &quick_limits()).unwrap()).unwrap_err();
+    assert!(matches!(error, ClientError::Setup { .. }) && !error.to_string().contains("ghp_"), "{error}");
+    let none = GithubAccess { token: None, ..access(&server.url()) };
+    let error = see(&Client::new(&none, &quick_limits()).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("`token`"), "{error}");
+}
