@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod host;
 pub mod job;
 pub mod limits;
+pub mod log_context;
 pub mod name;
 pub mod plugin;
 pub mod report;

@@ -1,0 +1,146 @@
+//! `FakeHost`: a machine with a number of VM slots, whose ledger lives in memory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::host::{Host, HostError, Reservation};
+use crate::name::{HostId, VmName};
+use crate::vm::VmRecord;
+
+/// A host for tests; its clones are the same host.
+#[derive(Clone)]
+pub struct FakeHost {
+    id: HostId,
+    n_slots: usize,
+    inside: Arc<Mutex<Inside>>,
+}
+
+#[derive(Default)]
+struct Inside {
+    reserved: Vec<VmName>,
+    waiters: Vec<Sender<()>>,
+    records: BTreeMap<VmName, VmRecord>,
+    is_drained: bool,
+    n_ledger_failures: usize,
+}
+
+impl FakeHost {
+    /// A host with room for `n_slots` VMs and an empty ledger.
+    pub fn new(id: &str, n_slots: usize) -> Self {
+        Self { id: HostId::new(id), n_slots, inside: Arc::default() }
+    }
+
+    /// Writes or removes the drain file, as it were.
+    pub fn set_drained(&self, is_drained: bool) {
+        self.lock().is_drained = is_drained;
+    }
+
+    /// The next `n` uses of the ledger fail.
+    pub fn fail_ledger(&self, n: usize) {
+        self.lock().n_ledger_failures = n;
+    }
+
+    /// The VMs that hold a slot now.
+    pub fn reserved(&self) -> Vec<VmName> {
+        self.lock().reserved.clone()
+    }
+
+    fn ledger(&self, doing: &'static str) -> Result<MutexGuard<'_, Inside>, HostError> {
+        let mut inside = self.lock();
+        if inside.n_ledger_failures > 0 {
+            inside.n_ledger_failures -= 1;
+            let source = io::Error::other("as the test planned");
+            return Err(HostError::Ledger { doing, path: "in memory".to_owned(), source });
+        }
+        Ok(inside)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host for FakeHost {
+    fn id(&self) -> &HostId {
+        &self.id
+    }
+
+    fn is_drained(&self) -> bool {
+        self.lock().is_drained
+    }
+
+    fn reserve(&self, vm: &VmName, n_foreign: usize) -> Result<Reservation, HostError> {
+        let mut inside = self.lock();
+        let n_running = inside.reserved.len() + n_foreign;
+        if n_running >= self.n_slots {
+            return Err(HostError::NoSlot { n_running, n_slots: self.n_slots });
+        }
+        inside.reserved.push(vm.clone());
+        Ok(Reservation::new(Box::new(Slot { host: self.clone(), vm: vm.clone() })))
+    }
+
+    fn has_slot(&self) -> bool {
+        self.lock().reserved.len() < self.n_slots
+    }
+
+    fn freed(&self) -> Receiver<()> {
+        let (sender, receiver) = bounded(1);
+        self.lock().waiters.push(sender);
+        receiver
+    }
+
+    fn record(&self, record: &VmRecord) -> Result<(), HostError> {
+        self.ledger("write")?.records.insert(record.vm.clone(), record.clone());
+        Ok(())
+    }
+
+    fn forget(&self, vm: &VmName) -> Result<(), HostError> {
+        self.ledger("write")?.records.remove(vm);
+        Ok(())
+    }
+
+    fn records(&self) -> Result<Vec<VmRecord>, HostError> {
+        Ok(self.ledger("read")?.records.values().cloned().collect())
+    }
+}
+
+struct Slot {
+    host: FakeHost,
+    vm: VmName,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut inside = self.host.lock();
+        if let Some(place) = inside.reserved.iter().position(|vm| *vm == self.vm) {
+            inside.reserved.remove(place);
+        }
+        // A full channel means that its owner has not heard the last one yet, which tells the same.
+        inside.waiters.retain(|waiter| !matches!(waiter.try_send(()), Err(TrySendError::Disconnected(()))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_taken_and_freed() {
+        let host = FakeHost::new("host", 2);
+        let freed = host.freed();
+        let one = host.reserve(&VmName::new("one"), 0).unwrap();
+        assert!(matches!(
+            host.reserve(&VmName::new("two"), 1),
+            Err(HostError::NoSlot { n_running: 2, n_slots: 2 })
+        ));
+        let _two = host.reserve(&VmName::new("two"), 0).unwrap();
+        assert!(!host.has_slot() && freed.is_empty());
+        drop(one);
+        assert!(host.has_slot());
+        assert_eq!(freed.len(), 1);
+        assert_eq!(host.reserved(), [VmName::new("two")]);
+    }
+}
