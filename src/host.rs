@@ -1,0 +1,257 @@
+//! This machine: who it is, what fits on it, whether it is drained, and which VMs it must clean up.
+//!
+//! Everything that processes of one host must agree on lies in `~/.config/anklet` under one lock, which is held for
+//! the moment of a read and a write only.
+
+pub(crate) mod files;
+pub(crate) mod id;
+pub(crate) mod ledger;
+pub(crate) mod lock;
+pub(crate) mod process;
+pub(crate) mod slots;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anklet_plugin_api::host::{Host, HostError, Reservation};
+use anklet_plugin_api::name::{HostId, VmName};
+use anklet_plugin_api::vm::VmRecord;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use log::warn;
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+
+use crate::host::ledger::Ledger;
+use crate::host::lock::{FileLock, Sharing};
+use crate::host::slots::{Reserved, Slots};
+
+/// How many macOS VMs Apple allows on a Mac.
+pub(crate) const DEFAULT_SLOTS: usize = 2;
+/// The lock is held for milliseconds; a holder that takes longer has been stopped.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
+
+/// What the host has to be told.
+pub(crate) struct HostSettings {
+    /// `~/.config/anklet`; made if it is missing.
+    pub(crate) folder: PathBuf,
+    /// How many VMs may run at once.
+    pub(crate) n_slots: usize,
+    /// `host.cpu_count`; measured if not given.
+    pub(crate) cpu_count: Option<u32>,
+    /// `host.memory_bytes`; measured if not given.
+    pub(crate) memory_bytes: Option<u64>,
+}
+
+/// This machine.
+pub(crate) struct MacHost {
+    id: HostId,
+    cpu_count: u32,
+    memory_bytes: u64,
+    shared: Arc<Shared>,
+}
+
+/// What reservations, too, need until they end.
+struct Shared {
+    folder: PathBuf,
+    host: HostId,
+    n_slots: usize,
+    process: String,
+    ledger: Ledger,
+    slots: Slots,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The VMs that this process has reserved room for.
+    reserved: Vec<VmName>,
+    listeners: Vec<Sender<()>>,
+}
+
+impl MacHost {
+    /// Finds out who this host is and what it has.
+    pub(crate) fn open(settings: HostSettings) -> Result<Self, HostError> {
+        let folder = settings.folder;
+        let failed = |doing, source| HostError::Ledger { doing, path: folder.display().to_string(), source };
+        fs::create_dir_all(&folder).map_err(|source| failed("make the folder of", source))?;
+        let _lock = lock(&folder)?;
+        let id = id::host_id(&folder.join("host-id"), id::hardware_id().as_deref())
+            .map_err(|source| failed("read or write the host's id beside", source))?;
+        let shared = Shared {
+            host: id.clone(),
+            n_slots: settings.n_slots,
+            process: process::process_id_text(),
+            ledger: Ledger::new(&folder),
+            slots: Slots::new(&folder),
+            state: Mutex::default(),
+            folder,
+        };
+        Ok(Self {
+            id,
+            cpu_count: settings.cpu_count.unwrap_or_else(measured_cpu_count),
+            memory_bytes: settings.memory_bytes.unwrap_or_else(measured_memory_bytes),
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The host's logical processors.
+    pub(crate) fn cpu_count(&self) -> u32 {
+        self.cpu_count
+    }
+
+    /// The host's memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+impl Host for MacHost {
+    fn id(&self) -> &HostId {
+        &self.id
+    }
+
+    fn is_drained(&self) -> bool {
+        self.shared.folder.join(".drain").exists()
+    }
+
+    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<Reservation, HostError> {
+        self.shared.reserve(vm, running)?;
+        Ok(Reservation::new(Box::new(Held { shared: Arc::clone(&self.shared), vm: vm.clone() })))
+    }
+
+    fn has_slot(&self) -> bool {
+        let state = self.shared.state();
+        match self.shared.slots.of_others(&self.shared.process) {
+            Ok(others) => state.names(&others).len() < self.shared.n_slots,
+            // Reserving tells what is wrong.
+            Err(_) => true,
+        }
+    }
+
+    fn freed(&self) -> Receiver<()> {
+        let (sender, receiver) = bounded(1);
+        self.shared.state().listeners.push(sender);
+        receiver
+    }
+
+    fn record(&self, record: &VmRecord) -> Result<(), HostError> {
+        let _state = self.shared.state();
+        let _lock = lock(&self.shared.folder)?;
+        self.shared.ledger.record(record)
+    }
+
+    fn forget(&self, vm: &VmName) -> Result<(), HostError> {
+        let _state = self.shared.state();
+        let _lock = lock(&self.shared.folder)?;
+        self.shared.ledger.forget(vm)
+    }
+
+    /// Those of a copied disk's former host are not ours to clean up and are left out.
+    fn records(&self) -> Result<Vec<VmRecord>, HostError> {
+        let _state = self.shared.state();
+        let _lock = lock(&self.shared.folder)?;
+        self.shared.own_records()
+    }
+}
+
+impl Shared {
+    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<(), HostError> {
+        let mut state = self.state();
+        let _lock = lock(&self.folder)?;
+        let others = self.slots.of_others(&self.process).map_err(|source| self.failed("read", source))?;
+        let mut taken = state.names(&others);
+        taken.extend(running.iter().map(String::as_str));
+        taken.remove(vm.as_str());
+        if taken.len() >= self.n_slots {
+            return Err(HostError::NoSlot { n_running: taken.len(), n_slots: self.n_slots });
+        }
+        let mut reserved = state.reserved.clone();
+        reserved.push(vm.clone());
+        self.slots.write(&self.process, &reserved, others).map_err(|source| self.failed("write", source))?;
+        state.reserved = reserved;
+        Ok(())
+    }
+
+    fn release(&self, vm: &VmName) {
+        let mut state = self.state();
+        if let Some(at) = state.reserved.iter().position(|reserved| reserved == vm) {
+            state.reserved.remove(at);
+        }
+        let written = lock(&self.folder).and_then(|_lock| {
+            let others = self.slots.of_others(&self.process);
+            others
+                .and_then(|others| self.slots.write(&self.process, &state.reserved, others))
+                .map_err(|source| self.failed("write", source))
+        });
+        if let Err(error) = written {
+            // This process knows better, and the next write puts it right for others.
+            warn!(vmName:% = vm, error:% = error; "the end of a reservation was not written down");
+        }
+        // A full channel means that its owner is still on the way because of an earlier end.
+        state.listeners.retain(|listener| listener.try_send(()) != Err(TrySendError::Disconnected(())));
+    }
+
+    fn own_records(&self) -> Result<Vec<VmRecord>, HostError> {
+        let mut records = self.ledger.records()?;
+        records.retain(|record| record.host == self.host);
+        Ok(records)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> HostError {
+        HostError::Ledger { doing, path: self.folder.join("reservations.json").display().to_string(), source }
+    }
+}
+
+impl State {
+    /// The VMs that something is reserved for, each once.
+    fn names<'a>(&'a self, others: &'a [Reserved]) -> BTreeSet<&'a str> {
+        self.reserved.iter().chain(others.iter().map(|reserved| &reserved.vm)).map(VmName::as_str).collect()
+    }
+}
+
+/// What a [`Reservation`] holds.
+struct Held {
+    shared: Arc<Shared>,
+    vm: VmName,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.release(&self.vm);
+    }
+}
+
+/// The lock over everything in the folder that processes share.
+fn lock(folder: &std::path::Path) -> Result<FileLock, HostError> {
+    let path = folder.join("ledger.lock");
+    let failed = |source| HostError::Ledger { doing: "lock", path: path.display().to_string(), source };
+    if let Some(lock) = FileLock::try_take(&path, Sharing::Alone).map_err(failed)? {
+        return Ok(lock);
+    }
+    let taken = FileLock::taking(&path, Sharing::Alone).map_err(failed)?;
+    taken
+        .recv_timeout(LOCK_LIMIT)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::TimedOut, error)))?
+        .map_err(failed)
+}
+
+fn measured_cpu_count() -> u32 {
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn measured_memory_bytes() -> u64 {
+    let what = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    System::new_with_specifics(what).total_memory()
+}
+
+#[cfg(test)]
+mod tests;
