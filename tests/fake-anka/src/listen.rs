@@ -58,11 +58,11 @@ fn prepare<'a>(dir: &'a Path, version: &'a str, argv: &[String]) -> Result<Runne
     Ok(Runner {
         dir,
         version,
-        origin: origin(about["gitHubUrl"].as_str().unwrap_or(""))?,
-        id: about["agentId"].as_u64().ok_or(".runner names no agentId")?,
-        name: about["agentName"].as_str().unwrap_or("").into(),
+        origin: origin(&about.text("githuburl"))?,
+        id: about.text("agentid").parse().map_err(|_| ".runner names no agentId")?,
+        name: about.text("agentname"),
         // A single-use configuration says nothing about it and is ephemeral all the same.
-        ephemeral: about["ephemeral"].as_bool().unwrap_or(true) || words.contains(&"--once"),
+        ephemeral: !about.text("ephemeral").eq_ignore_ascii_case("false") || words.contains(&"--once"),
     })
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::archive;
 use crate::http;
@@ -135,22 +135,35 @@ fn remove(dir: &Path, argv: &[String]) -> Result<(), String> {
     let given = read(argv)?;
     let token = given.get("token").ok_or("Missing value for --token")?;
     let about = settings(dir)?;
-    let (name, url) = (&about["agentName"], about["gitHubUrl"].as_str().unwrap_or(""));
-    call(
-        "DELETE",
-        &format!("{}/_fake/runners", origin(url)?),
-        &json!({"url": url, "token": token, "name": name}),
-    )?;
+    let (name, url) = (about.text("agentname"), about.text("githuburl"));
+    let wish = json!({"url": url, "token": token, "name": name});
+    call("DELETE", &format!("{}/_fake/runners", origin(&url)?), &wish)?;
     forget(dir);
     say("√ Runner removed successfully\n√ Removed .credentials\n√ Removed .runner");
     Ok(())
 }
 
-/// What `.runner` says.
-pub(crate) fn settings(dir: &Path) -> Result<Value, String> {
+/// What `.runner` says, its keys in lower case: the real program does not mind how they are written either.
+pub(crate) struct Settings(Map<String, Value>);
+
+impl Settings {
+    /// The value of a key as text; numbers and truth values may be written as either.
+    pub(crate) fn text(&self, key: &str) -> String {
+        match self.0.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => String::new(),
+        }
+    }
+}
+
+/// Reads `.runner`.
+pub(crate) fn settings(dir: &Path) -> Result<Settings, String> {
     let text = fs::read_to_string(dir.join(".runner"))
         .map_err(|_| "Not configured. Run config.(sh/cmd) to configure the runner.".to_string())?;
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())
+    let document: Map<String, Value> =
+        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| error.to_string())?;
+    Ok(Settings(document.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect()))
 }
 
 /// Removes the configuration, as an ephemeral runner does after its job.
