@@ -4,6 +4,8 @@
 //! implements the traits and hands them in. It stands alone so that Cargo refuses a plugin that names Redis, SQLite, `anka`
 //! or another plugin.
 
+#[cfg(feature = "fake")]
+pub mod conformance;
 pub mod ear;
 #[cfg(feature = "fake")]
 pub mod fake;
