@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anklet_plugin_api::ear::{Ear, Heard};
 use anklet_plugin_api::limits::Limits;
-use anklet_plugin_api::section::GithubAccess;
+use anklet_plugin_api::section::{GithubAccess, Secret};
 use anklet_plugin_api::stop::Never;
 use crossbeam_channel::never;
 use log::debug;
@@ -22,12 +22,12 @@ use crate::retry::Retry;
 
 /// GitHub, reached with one set of credentials. Any number of threads may share it.
 ///
-/// A call blocks for `limits.github_retry_total` at most, its retries included, and ends at once when its [`Ear`] is cut. Everything that
-/// can be called here may be called again after a lost answer. A rate limit is never waited out here: it comes back as
-/// [`ClientError::Limited`].
+/// A call blocks for `limits.github_retry_total` at most, its retries included (an App's token, when it is due, is a call of its own), and
+/// ends at once when its [`Ear`] is cut. Everything that can be called here may be called again after a lost answer. A rate limit is
+/// never waited out here: it comes back as [`ClientError::Limited`].
 pub struct Client {
     exchanger: Exchanger,
-    credentials: Credentials,
+    pub(crate) credentials: Credentials,
     budget: Budget,
     limits: Limits,
     observer: Option<Arc<dyn CallObserver>>,
@@ -53,7 +53,7 @@ pub(crate) enum Target {
 }
 
 impl Client {
-    /// Connects to nothing yet. [`ClientError::Setup`] names what in the config is wrong: the address or `ca_file`.
+    /// Connects to nothing yet. [`ClientError::Setup`] names what in the config is wrong: the address, `ca_file` or the App's key.
     pub fn new(access: &GithubAccess, limits: &Limits) -> Result<Self, ClientError> {
         let setup = |what| ClientError::Setup { what };
         let base = Base::parse(&access.api_url)
@@ -61,7 +61,7 @@ impl Client {
         let maker = AgentMaker::new(&base, access.ca_file.as_deref(), limits.github_call).map_err(setup)?;
         Ok(Self {
             exchanger: Exchanger::new(base, maker, limits.github_call),
-            credentials: Credentials::new(access),
+            credentials: Credentials::new(access).map_err(setup)?,
             budget: Budget::default(),
             limits: limits.clone(),
             observer: None,
@@ -80,6 +80,10 @@ impl Client {
         &self.budget
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) fn base(&self) -> &Base {
         &self.exchanger.base
     }
@@ -87,11 +91,18 @@ impl Client {
     /// An answer with a status that the caller expects, after as many tries as it takes and the limits allow.
     pub(crate) fn call(&self, call: &Call, ear: &Ear) -> Result<Answer, ClientError> {
         let mut retry = Retry::new(&self.limits, Instant::now());
+        let mut is_renewed = false;
         loop {
-            let error = match self.attempt(call, ear) {
+            let authorization = self.authorization(call, ear)?;
+            let error = match self.attempt(call, &authorization, ear) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
+            let may_be_renewed = matches!(error, ClientError::Unauthorized { .. }) && !is_renewed;
+            if may_be_renewed && self.renew(call, &authorization, ear) {
+                is_renewed = true;
+                continue;
+            }
             let Some(wait) = retry.wait_after(&error, Instant::now()) else { return Err(error) };
             debug!(call:% = call.name, error:% = error, wait:? = wait; "github call is tried again");
             if is_cut(ear, wait) {
@@ -100,15 +111,12 @@ impl Client {
         }
     }
 
-    fn attempt(&self, call: &Call, ear: &Ear) -> Result<Answer, ClientError> {
-        let authorization =
-            self.credentials.authorization(call.subject).ok_or_else(|| ClientError::Setup {
-                what: format!("no credentials for {}: set `token` or `private_key`", call.name),
-            })?;
+    fn attempt(&self, call: &Call, authorization: &Secret, ear: &Ear) -> Result<Answer, ClientError> {
         let url = match &call.target {
             Target::Path(path) => self.base().url(path),
             Target::Url(url) => url.clone(),
         };
+        let authorization = authorization.clone();
         let outgoing = Outgoing { call: call.name, url: url.clone(), authorization, body: call.body.clone() };
         let began_at = Instant::now();
         let result = self.exchanger.exchange(outgoing, ear);

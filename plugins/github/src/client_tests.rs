@@ -246,10 +246,7 @@ fn what_an_operator_must_mend_is_named() {
     assert!(new(&|access| access.ca_file = Some(not_pem.into())).contains("no PEM certificate"));
 
     let server = Server::new([]);
-    let bad = GithubAccess {
-        token: Some("ghp_secret\n".to_owned()).map(anklet_plugin_api::section::Secret::new),
-        ..access(&server.url())
-    };
+    let bad = GithubAccess { token: Some(Secret::new("ghp_secret\n")), ..access(&server.url()) };
     let error = see(&Client::new(&bad, &quick_limits()).unwrap()).unwrap_err();
     assert!(matches!(error, ClientError::Setup { .. }) && !error.to_string().contains("ghp_"), "{error}");
     let none = GithubAccess { token: None, ..access(&server.url()) };

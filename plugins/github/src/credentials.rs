@@ -1,9 +1,14 @@
-//! Which credential goes with which call, and the header that carries it.
+//! Which credential goes with which call, and how the header that carries it is come by.
 
+use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{GithubAccess, Secret};
+use anklet_plugin_api::time::Moment;
 
 use crate::address::Repository;
+use crate::client::{Call, Client};
+use crate::error::ClientError;
+use crate::installation::App;
 
 /// What a call is about: it decides who may make it.
 #[derive(Clone, Copy, Debug)]
@@ -12,26 +17,69 @@ pub(crate) enum Subject<'a> {
     Runners(&'a Scope),
     /// The jobs and runs of a repository.
     Repository(Repository<'a>),
+    /// The App itself.
+    App,
 }
 
 /// What this client has to show.
 pub(crate) struct Credentials {
     token: Option<Secret>,
+    app: Option<App>,
+}
+
+enum Credential<'a> {
+    Token(&'a Secret),
+    App(&'a App),
 }
 
 impl Credentials {
-    pub(crate) fn new(access: &GithubAccess) -> Self {
-        Self { token: access.token.clone() }
+    /// The error says what is wrong with the App's key.
+    pub(crate) fn new(access: &GithubAccess) -> Result<Self, String> {
+        let app = access.app.as_ref().map(App::new).transpose()?;
+        Ok(Self { token: access.token.clone(), app })
     }
 
-    /// The `Authorization` header for a call about `subject`; none if no credential fits.
-    pub(crate) fn authorization(&self, subject: Subject) -> Option<Secret> {
+    /// Where both are given, GitHub wants the token for an enterprise's runners, and the App is the better one for all else: it may do
+    /// less and has more calls.
+    fn credential(&self, subject: Subject) -> Option<Credential<'_>> {
+        let token = self.token.as_ref().map(Credential::Token);
+        let app = self.app.as_ref().map(Credential::App);
         match subject {
-            Subject::Runners(_) | Subject::Repository(_) => self.token.as_ref().map(bearer),
+            Subject::Runners(Scope::Enterprise { .. }) => token.or(app),
+            Subject::Runners(Scope::Repository { .. } | Scope::Organization { .. })
+            | Subject::Repository(_) => app.or(token),
+            Subject::App => app,
         }
     }
 }
 
-fn bearer(token: &Secret) -> Secret {
-    Secret::new(format!("Bearer {}", token.reveal()))
+impl Client {
+    /// The `Authorization` header for a call, after a call for a token of its own where that is due.
+    pub(crate) fn authorization(&self, call: &Call, ear: &Ear) -> Result<Secret, ClientError> {
+        let bearer = |token: &Secret| Secret::new(format!("Bearer {}", token.reveal()));
+        match (self.credentials.credential(call.subject), call.subject) {
+            (Some(Credential::Token(token)), _) => Ok(bearer(token)),
+            (Some(Credential::App(app)), Subject::App) => {
+                let jwt = app.identity.jwt(Moment::now());
+                let what = || format!("no token for the GitHub App {}: no randomness", app.identity.id());
+                jwt.as_ref().map(bearer).ok_or_else(|| ClientError::Setup { what: what() })
+            }
+            (Some(Credential::App(app)), _) => Ok(bearer(&self.installation_token(app, call, ear)?)),
+            (None, _) => Err(ClientError::Setup {
+                what: format!("no credentials for {}: set `token` or `private_key` and `app_id`", call.name),
+            }),
+        }
+    }
+
+    /// Whether a call that GitHub did not accept `refused` for may succeed with a new token, which it will then get.
+    pub(crate) fn renew(&self, call: &Call, refused: &Secret, ear: &Ear) -> bool {
+        match (self.credentials.credential(call.subject), call.subject) {
+            (Some(Credential::App(app)), Subject::Runners(_) | Subject::Repository(_)) => {
+                let token = refused.reveal().trim_start_matches("Bearer ");
+                app.forget(call.subject, token, ear);
+                true
+            }
+            (_, Subject::App) | (Some(Credential::Token(_)) | None, _) => false,
+        }
+    }
 }

@@ -6,11 +6,13 @@
 pub mod address;
 mod agent;
 mod answer;
+mod app;
 pub mod budget;
 pub mod client;
 mod credentials;
 pub mod error;
 mod exchange;
+mod installation;
 pub mod jobs;
 pub mod labels;
 pub mod observer;

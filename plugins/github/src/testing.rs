@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anklet_plugin_api::limits::Limits;
-use anklet_plugin_api::section::{GithubAccess, Secret};
+use anklet_plugin_api::section::{AppCredentials, GithubAccess, Secret};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::client::Client;
@@ -119,6 +119,10 @@ pub(crate) fn access(api_url: &str) -> GithubAccess {
         token: Some(Secret::new("ghp_secret")),
         app: None,
     }
+}
+
+pub(crate) fn app(private_key: &str, installation_id: Option<u64>) -> AppCredentials {
+    AppCredentials { id: "Iv1.abc".into(), installation_id, private_key: Secret::new(private_key) }
 }
 
 pub(crate) fn quick_limits() -> Limits {

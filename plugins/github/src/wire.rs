@@ -17,7 +17,7 @@ use crate::labels::wanted;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Webhook {
     /// News of a job, ours or not.
-    News(News),
+    News(Box<News>),
     /// Nothing that moves a job: a word why.
     Ignored(&'static str),
 }
@@ -126,7 +126,7 @@ pub fn webhook(body: &[u8]) -> Result<Webhook, WireError> {
         "in_progress" => Phase::InProgress { runner },
         _ => Phase::Completed { conclusion: written.conclusion(), runner },
     };
-    Ok(Webhook::News(News { job, phase, for_us }))
+    Ok(Webhook::News(Box::new(News { job, phase, for_us })))
 }
 
 #[derive(Deserialize)]

@@ -28,7 +28,7 @@ fn read(body: &Value) -> Result<Webhook, WireError> {
 #[track_caller]
 fn news(body: &Value) -> News {
     match read(body) {
-        Ok(Webhook::News(news)) => news,
+        Ok(Webhook::News(news)) => *news,
         other => panic!("{other:?}"),
     }
 }
