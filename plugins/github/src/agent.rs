@@ -72,3 +72,7 @@ fn certificates(path: &Path) -> Result<RootCerts, String> {
         certificates.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     Ok(RootCerts::new_with_certs(&certificates))
 }
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;

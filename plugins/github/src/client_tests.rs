@@ -188,7 +188,7 @@ fn a_renamed_repository_is_followed_on_the_same_server_only() {
 #[test]
 fn a_redirected_post_stays_a_post() {
     let location = vec![("Location", "/repositories/1/cancel".to_owned())];
-    let server = Server::new([Step::Answer(307, location, String::new()), answer(202, "{}")]);
+    let server = Server::new([Step::Answer(307, location, Vec::new()), answer(202, "{}")]);
     let run = anklet_plugin_api::job::RunId(1);
     server.client().cancel_run(REPOSITORY, run, &Ear::deaf()).unwrap();
     assert_eq!(server.lines()[1], "POST /repositories/1/cancel HTTP/1.1");
@@ -252,4 +252,15 @@ fn what_an_operator_must_mend_is_named() {
     let none = GithubAccess { token: None, ..access(&server.url()) };
     let error = see(&Client::new(&none, &quick_limits()).unwrap()).unwrap_err();
     assert!(error.to_string().contains("`token`"), "{error}");
+}
+
+#[test]
+fn a_packed_body_is_unpacked() {
+    // {"token":"zipped"}
+    let packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x2a\xc9\xcf\x4e\xcd\x53\xb2\x52\xaa\xca\x2c\x28\x48\x4d\x51\xaa\x05\x00\xe7\x59\xc8\xb3\x12\x00\x00\x00";
+    let headers = vec![("Content-Encoding", "gzip".to_owned())];
+    let server = Server::new([Step::Answer(201, headers, packed.to_vec())]);
+    let scope = Scope::Organization { owner: "o".into() };
+    let token = server.client().registration_token(&scope, &Ear::deaf()).unwrap();
+    assert_eq!(token.token.reveal(), "zipped");
 }

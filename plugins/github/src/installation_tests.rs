@@ -26,7 +26,7 @@ fn client(server: &Server, installation_id: Option<u64>, token: Option<&str>) ->
 fn token(name: &str, minutes: u32) -> Step {
     let body =
         json!({"token": name, "expires_at": format!("2020-09-29T12:{minutes:02}:00Z"), "permissions": {}});
-    Step::Answer(201, vec![("Date", "Tue, 29 Sep 2020 12:00:00 GMT".into())], body.to_string())
+    Step::Answer(201, vec![("Date", "Tue, 29 Sep 2020 12:00:00 GMT".into())], body.to_string().into())
 }
 
 fn see(client: &Client) -> Result<(), ClientError> {
@@ -121,7 +121,7 @@ fn an_installation_is_looked_for_where_it_may_be() {
     let ours = json!([of(3, json!({"slug": "x"})), of(7, json!({"login": "octo"}))]);
     check_lookup(
         &repository,
-        vec![nothing(), Step::Answer(200, next, others), answer(200, ours)],
+        vec![nothing(), Step::Answer(200, next, others.into()), answer(200, ours)],
         &["GET /repos/Octo/r/installation", "GET /app/installations?per_page=100", "GET /page2"],
     );
     let enterprise = Scope::Enterprise { slug: "Big".into() };

@@ -48,7 +48,7 @@ fn all_jobs_of_a_run_are_read_over_its_pages() {
     let page = |jobs: Vec<Value>| json!({"total_count": 3, "jobs": jobs}).to_string();
     let next = vec![("Link", "</repositories/1/jobs?page=2>; rel=\"next\"".to_owned())];
     let server = Server::new([
-        Step::Answer(200, next, page(vec![job(1, "queued", ""), job(2, "pending", "")])),
+        Step::Answer(200, next, page(vec![job(1, "queued", ""), job(2, "pending", "")]).into()),
         answer(200, page(vec![job(3, "in_progress", "vm-1")])),
     ]);
     let states = server.client().run_jobs(REPOSITORY, RunId(5), &Ear::deaf()).unwrap();

@@ -63,7 +63,7 @@ fn a_runner_is_found_by_its_exact_name_on_any_page() {
     let link = |path: &str| vec![("Link", format!("<{path}>; rel=\"next\", </last>; rel=\"last\""))];
     let first = json!({"total_count": 3, "runners": [runner(7, "vm-1x"), runner(8, "VM-1")]}).to_string();
     let server = Server::new([
-        Step::Answer(200, link("/organizations/5/runners?page=2"), first),
+        Step::Answer(200, link("/organizations/5/runners?page=2"), first.into()),
         answer(502, ""),
         list(&[busy]),
     ]);

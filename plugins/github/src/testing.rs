@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     /// Answers with status, headers and body, and keeps the connection.
-    Answer(u16, Vec<(&'static str, String)>, String),
+    Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Closes the connection without an answer.
     Drop,
     /// Sends half an answer and closes.
@@ -32,7 +32,7 @@ pub(crate) enum Step {
 
 /// An answer without headers of its own.
 pub(crate) fn answer(status: u16, body: impl ToString) -> Step {
-    Step::Answer(status, Vec::new(), body.to_string())
+    Step::Answer(status, Vec::new(), body.to_string().into())
 }
 
 /// A request as it arrived.
@@ -147,7 +147,7 @@ fn serve(n: usize, stream: &TcpStream, script: &Mutex<VecDeque<Step>>, sender: &
                 for (name, value) in headers {
                     head += &format!("{name}: {value}\r\n");
                 }
-                let _ = writer.write_all(format!("{head}\r\n{body}").as_bytes());
+                let _ = writer.write_all(&[format!("{head}\r\n").as_bytes(), &body].concat());
             }
             Some(Step::HalfAnAnswer) => {
                 let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"tok");
