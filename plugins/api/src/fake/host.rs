@@ -1,6 +1,6 @@
 //! `FakeHost`: a machine with a number of VM slots, whose ledger lives in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -72,9 +72,11 @@ impl Host for FakeHost {
         self.lock().is_drained
     }
 
-    fn reserve(&self, vm: &VmName, n_foreign: usize) -> Result<Reservation, HostError> {
+    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<Reservation, HostError> {
         let mut inside = self.lock();
-        let n_running = inside.reserved.len() + n_foreign;
+        let reserved = inside.reserved.iter().map(VmName::as_str);
+        let taken: BTreeSet<_> = reserved.chain(running.iter().map(String::as_str)).collect();
+        let n_running = taken.iter().filter(|name| **name != vm.as_str()).count();
         if n_running >= self.n_slots {
             return Err(HostError::NoSlot { n_running, n_slots: self.n_slots });
         }
@@ -131,12 +133,13 @@ mod tests {
     fn slots_are_taken_and_freed() {
         let host = FakeHost::new("host", 2);
         let freed = host.freed();
-        let one = host.reserve(&VmName::new("one"), 0).unwrap();
+        let one = host.reserve(&VmName::new("one"), &[]).unwrap();
+        let running = ["one".to_owned(), "foreign".to_owned()];
         assert!(matches!(
-            host.reserve(&VmName::new("two"), 1),
+            host.reserve(&VmName::new("two"), &running),
             Err(HostError::NoSlot { n_running: 2, n_slots: 2 })
         ));
-        let _two = host.reserve(&VmName::new("two"), 0).unwrap();
+        let _two = host.reserve(&VmName::new("two"), &["one".to_owned(), "two".to_owned()]).unwrap();
         assert!(!host.has_slot() && freed.is_empty());
         drop(one);
         assert!(host.has_slot());

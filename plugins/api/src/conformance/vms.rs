@@ -1,0 +1,220 @@
+//! Rules: VM records, and the claims that come from them.
+
+use super::MakeStore;
+use super::world::{
+    LIFE, RIPE, back, completed, counted, handler, host_of, in_progress, job, record, repository, seconds,
+    want, world,
+};
+use crate::job::{Conclusion, JobId, Phase, RunId};
+use crate::name::{HostId, VmName};
+use crate::store::{JobSignal, Place, Want};
+use crate::time::Moment;
+use crate::vm::{Stage, VmRecord};
+
+fn vm(name: &str) -> VmName {
+    VmName::new(name)
+}
+
+/// By name; other hosts' are not theirs to see.
+pub fn records_are_kept_by_host(make: MakeStore<'_>) {
+    let world = world(make);
+    assert_eq!(world.store.vms(&host_of("a1")).expect("records are read"), []);
+    for (name, maker) in [("vm-2", "a1"), ("vm-3", "b1"), ("vm-1", "a2")] {
+        world.store.put_vm(None, &record(name, maker, &job(1))).expect("the record is written");
+    }
+    let names = |host: &str| -> Vec<String> {
+        let records = world.store.vms(&HostId::new(host)).expect("records are read");
+        records.into_iter().map(|record| record.vm.to_string()).collect()
+    };
+    assert_eq!(
+        (names("a"), names("b"), names("c")),
+        (vec!["vm-1".into(), "vm-2".into()], vec!["vm-3".into()], vec![])
+    );
+    assert_eq!(world.store.counts().expect("counts are read").vms, 3);
+}
+
+/// With a claim or without, twice or once.
+pub fn a_record_takes_the_place_of_its_name(make: MakeStore<'_>) {
+    let world = world(make);
+    world.queue(&job(1));
+    let claim = world.claim("a1");
+    for stage in [Stage::Cloning, Stage::Starting, Stage::Starting] {
+        world.put(&claim.key, &VmRecord { stage, ..record("vm", "a1", &job(1)) });
+        assert_eq!(world.vm("vm", "a1").map(|record| record.stage), Some(stage));
+    }
+    let entry = world.store.entry(job(1).id).expect("an entry is read").expect("the job is stored");
+    assert_eq!(entry.history.iter().filter(|line| line.what == "stage starting").count(), 1);
+    let moved = VmRecord { failed_deletions: 2, job: None, ..record("vm", "b1", &job(1)) };
+    world.store.put_vm(None, &moved).expect("the record is written");
+    assert_eq!((world.vm("vm", "a1"), world.vm("vm", "b1")), (None, Some(moved)));
+    assert_eq!(world.store.counts().expect("counts are read").vms, 1);
+}
+
+/// And an unknown one is well.
+pub fn removing_a_vm_may_be_repeated(make: MakeStore<'_>) {
+    let world = world(make);
+    world.store.put_vm(None, &record("vm", "a1", &job(1))).expect("the record is written");
+    for _ in 0..2 {
+        world.store.remove_vm(&vm("vm")).expect("the record goes");
+        assert_eq!(world.vm("vm", "a1"), None);
+    }
+    world.store.remove_vm(&vm("unknown")).expect("there is nothing to do");
+    assert_eq!(world.store.counts().expect("counts are read").vms, 0);
+}
+
+/// News that names it is of a foreign runner.
+pub fn a_removed_vm_is_nobodys(make: MakeStore<'_>) {
+    let world = world(make);
+    let claim = world.prepare("a1", &job(1), "vm");
+    world.store.remove_vm(&vm("vm")).expect("the record goes");
+    world.holds(&claim, &job(1), &Phase::Queued);
+    assert!(world.store.adopt(&handler("a2"), &vm("vm")).expect("the store answers").is_none());
+    world.put(&claim.key, &record("vm-again", "a1", &job(1)));
+    world.webhook(&job(2), in_progress(Some("vm")));
+    assert_eq!(world.place(&job(2)), Some(Place::Running));
+    world.holds(&claim, &job(1), &Phase::Queued);
+    world.webhook(&job(1), in_progress(Some("vm-again")));
+    world.holds(&claim, &job(1), &in_progress(Some("vm-again")));
+}
+
+/// A handler that starts again has its claim and its VM, in every phase.
+pub fn the_holder_watches_on(make: MakeStore<'_>) {
+    for phase in [Phase::Queued, in_progress(Some("vm")), completed(Some("vm"))] {
+        let world = world(make);
+        let claim = world.prepare("a1", &job(1), "vm");
+        world.webhook(&job(1), phase.clone());
+        for _ in 0..2 {
+            let adopted = world.store.adopt(&handler("a1"), &vm("vm")).expect("the store answers");
+            let adopted = adopted.expect("it holds the claim");
+            assert_eq!((adopted.key, adopted.job, adopted.phase), (claim.key.clone(), job(1), phase.clone()));
+            assert_eq!((adopted.resumed, adopted.attempts), (true, 0));
+        }
+        assert!(world.store.adopt(&handler("a2"), &vm("vm")).expect("the store answers").is_none());
+        world.is_claimed(&job(1), "a1", false);
+    }
+}
+
+/// Its host was away, or has left it running.
+pub fn a_running_job_is_adopted_by_its_vm(make: MakeStore<'_>) {
+    for phase in [in_progress(Some("vm")), in_progress(None)] {
+        let world = world(make);
+        let claim = world.prepare("a1", &job(1), "vm");
+        world.webhook(&job(1), phase.clone());
+        world.store.leave_running(&claim.key).expect("the claim holds");
+        let adopted = world.store.adopt(&handler("a2"), &vm("vm")).expect("the store answers");
+        let adopted = adopted.expect("the job is free");
+        assert_eq!((&adopted.job, &adopted.phase), (&job(1), &phase));
+        assert_eq!((adopted.attempts, adopted.resumed, &adopted.taken), (0, true, &None));
+        assert!(adopted.key.fence > claim.key.fence);
+        world.is_claimed(&job(1), "a2", false);
+        assert_eq!(world.attempts(&job(1)), 1);
+        let again = world.store.adopt(&handler("a2"), &vm("vm")).expect("the store answers");
+        assert_eq!(again.map(|again| again.key), Some(adopted.key.clone()));
+        let listener = world.listen("a2");
+        world.webhook(&job(1), completed(Some("vm")));
+        listener.hears_among_others(&JobSignal::Finish(job(1).id, Conclusion::Success));
+        world.holds(&adopted, &job(1), &completed(Some("vm")));
+        world.store.finish(&adopted.key, &Conclusion::Success).expect("the claim holds");
+    }
+}
+
+/// Since nobody says how long; 90 s if it never had one.
+pub fn an_adopted_claim_lives_as_long_as_the_last(make: MakeStore<'_>) {
+    let world = world(make);
+    world.queue(&job(1));
+    let claim = world.ask(&Want { claim_life: LIFE * 2, ..want("a1") }).expect("there is a job");
+    world.put(&claim.key, &record("vm", "a1", &job(1)));
+    world.webhook(&job(1), in_progress(Some("vm")));
+    world.store.leave_running(&claim.key).expect("the claim holds");
+    for (name, life) in [("a1", LIFE * 2), ("a2", LIFE)] {
+        let adopted = world.store.adopt(&handler(name), &vm("vm")).expect("the store answers");
+        assert_eq!(world.nothing("b1"), Some(life));
+        world.clock.advance(life);
+        assert_eq!(world.nothing("b1"), Some(RIPE));
+        let key = adopted.expect("the job is free").key;
+        world.store.renew(std::slice::from_ref(&key)).expect("the store renews");
+        assert_eq!(world.nothing("b1"), Some(life));
+        world.store.leave_running(&key).expect("the claim holds");
+    }
+}
+
+/// Neither queued again, nor on another runner, nor in other hands.
+pub fn a_job_is_adopted_only_where_it_runs(make: MakeStore<'_>) {
+    let world = world(make);
+    let none = |name: &str, vm: &str| {
+        let adopted = world.store.adopt(&handler(name), &VmName::new(vm)).expect("the store answers");
+        assert_eq!(adopted.map(|claim| claim.job.id), None);
+    };
+    none("a1", "unknown");
+    let claim = world.prepare("a1", &job(1), "vm");
+    world.give_back(&claim, &counted("too slow"));
+    none("a1", "vm");
+    let claim = world.claim("b1");
+    none("a1", "vm");
+    world.put(&claim.key, &record("vm-b", "b1", &job(1)));
+    world.webhook(&job(1), in_progress(Some("vm-b")));
+    none("a1", "vm");
+    world.store.leave_running(&claim.key).expect("the claim holds");
+    none("a1", "vm");
+    world.api(&job(1), Phase::Queued);
+    none("b1", "vm-b");
+    world.store.put_vm(None, &VmRecord { job: None, ..record("vm", "a1", &job(1)) }).expect("it is written");
+    none("a1", "vm");
+}
+
+/// A handler holds one claim at most.
+pub fn nothing_is_adopted_beside_another_claim(make: MakeStore<'_>) {
+    let world = world(make);
+    let claim = world.prepare("a1", &job(1), "vm");
+    world.webhook(&job(1), in_progress(Some("vm")));
+    world.store.leave_running(&claim.key).expect("the claim holds");
+    world.queue(&job(2));
+    let other = world.claim_of("a1", &job(2));
+    assert!(world.store.adopt(&handler("a1"), &vm("vm")).expect("the store answers").is_none());
+    world.holds(&other, &job(2), &Phase::Queued);
+    world.give_back(&other, &back("stopped"));
+    assert!(world.store.adopt(&handler("a1"), &vm("vm")).expect("the store answers").is_some());
+}
+
+/// There is nothing to watch; its host removes the VM.
+pub fn a_job_over_meanwhile_is_not_adopted(make: MakeStore<'_>) {
+    let world = world(make);
+    let claim = world.prepare("a1", &job(1), "vm");
+    world.webhook(&job(1), in_progress(Some("vm")));
+    world.store.leave_running(&claim.key).expect("the claim holds");
+    world.webhook(&job(1), completed(Some("vm")));
+    assert!(world.store.adopt(&handler("a1"), &vm("vm")).expect("the store answers").is_none());
+    assert!(world.vm("vm", "a1").is_some());
+}
+
+/// Whatever strangers put into it.
+pub fn a_record_with_all_its_fields_comes_back(make: MakeStore<'_>) {
+    let world = world(make);
+    let mut odd = job(1);
+    odd.id = JobId(u64::MAX);
+    odd.labels = vec!["--yes; $(x) '\"\n\u{1f355}".to_owned(), "x".repeat(256)];
+    odd.run_id = RunId(u64::MAX - 1);
+    odd.image.tag = Some("v1:2|3".to_owned());
+    odd.name = "a:b|c{d}".to_owned();
+    odd.enterprise = Some("big".to_owned());
+    world.queue(&odd);
+    let claim = world.claim("a1");
+    assert_eq!(claim.job, odd);
+    let full = VmRecord {
+        scope: repository("Acme", "app"),
+        stage: Stage::Registering,
+        registering_at: Some(Moment(7)),
+        registered_at: Some(Moment(i64::MAX)),
+        failed_deletions: 3,
+        ..record("vm:1|2", "a1", &odd)
+    };
+    world.put(&claim.key, &full);
+    assert_eq!(world.vm("vm:1|2", "a1"), Some(full));
+    world.webhook(&odd, in_progress(Some("vm:1|2")));
+    world.holds(&claim, &odd, &in_progress(Some("vm:1|2")));
+    world.clock.advance(seconds(1));
+    let conclusion = Conclusion::Other("a word of the future".to_owned());
+    let phase = Phase::Completed { conclusion, runner: Some("vm:1|2".to_owned()) };
+    world.webhook(&odd, phase.clone());
+    world.holds(&claim, &odd, &phase);
+}
