@@ -106,12 +106,13 @@ impl Intake {
         self.begin_body(head, n_head, rules)
     }
 
-    /// The order of checks: broken framing, then what the owner says, then the size.
+    /// The order of checks: broken framing, then the declared size, then what the owner says. Size comes first so that
+    /// whoever sends too much learns that, and not what else the owner would have minded.
     fn begin_body(&mut self, head: Head, n_head: usize, rules: &Rules<'_>) -> Result<Progress, Refusal> {
         let framing = Framing::of(&head)?;
         let expects_continue = head::expects_continue(&head)?;
-        (rules.admit)(&head).map_err(Refusal::NotAdmitted)?;
         let mut decoder = Decoder::new(framing, rules.limits.n_body_bytes)?;
+        (rules.admit)(&head).map_err(Refusal::NotAdmitted)?;
 
         let arrived = take(&mut self.input);
         let n_taken = decoder.push(&arrived[n_head..])?;

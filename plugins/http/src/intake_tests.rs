@@ -88,10 +88,12 @@ fn what_is_refused_before_the_body() {
     check("GET /a HTTP/1.1\nHost: h\n\nGET / HTTP/9.9\n\n", &[("/a", "")], Some(Refusal::Version));
     check("GET /no HTTP/1.1\nHost: h\n\n", &[], Some(Refusal::NotAdmitted(Response::new(404))));
     check(
-        "POST /no HTTP/1.1\nContent-Length: 999\nHost: h\n\n",
+        "POST /no HTTP/1.1\nContent-Length: 50\nHost: h\n\n",
         &[],
         Some(Refusal::NotAdmitted(Response::new(404))),
     );
+    // The declared size is judged before the owner is asked.
+    check("POST /no HTTP/1.1\nContent-Length: 51\nHost: h\n\n", &[], Some(Refusal::BodyTooLarge));
     check(&format!("GET /{} HTTP/1.1\nHost: h\n\n", "x".repeat(200)), &[], Some(Refusal::HeadTooLarge));
     check(&with(&format!("X: {}", "y".repeat(200))), &[], Some(Refusal::HeadTooLarge));
     check(&with("Transfer-Encoding: chunked").replace("\n\n", "\n\n33\n"), &[], Some(Refusal::BodyTooLarge));

@@ -24,8 +24,8 @@ use crate::worker::{Worker, guarded};
 /// Answers complete requests, on several threads at once. It must end by itself within a limit of its own.
 pub type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
-/// Looks at a head before the body is read; an error is the answer, and the body is not read. It runs on the poll
-/// loop and must not block.
+/// Looks at a head before the body is read; an error is the answer, and the body is not read. A head that declares
+/// a body over the limit is answered 413 without asking. It runs on the poll loop and must not block.
 pub type Admit = dyn Fn(&Head) -> Result<(), Response> + Send + Sync;
 
 /// How long the handle waits for workers beyond the stop limit of the requests.
