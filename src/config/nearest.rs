@@ -1,0 +1,86 @@
+//! The known key that is most like an unknown one.
+
+use super::keys::{self, Root};
+
+/// What to say about a key that is not known below `map`.
+pub(super) fn advice(root: Root, map: &str, name: &str) -> String {
+    let unknown = "is not a key that Anklet knows, and is ignored";
+    if name.contains('.') {
+        return format!("{unknown}: write the part before the dot as a key, and the rest indented below it");
+    }
+    if let Some(known) = nearest(keys::names_below(root, map), name) {
+        return format!("{unknown}: did you mean `{known}`?");
+    }
+    let elsewhere = keys::all().iter().find(|key| key.path.rsplit('.').next() == Some(name));
+    match elsewhere {
+        Some(key) if key.root == Root::Plugin && root == Root::Top => {
+            format!("{unknown} here: it belongs to a plugin, as `{}`", key.path)
+        }
+        Some(key) if key.root == Root::Top && root == Root::Plugin => {
+            format!("{unknown} here: it belongs to the top of the file, as `{}`", key.path)
+        }
+        Some(key) => format!("{unknown} here: write it as `{}`", key.path),
+        None => format!("{unknown}: remove it"),
+    }
+}
+
+fn nearest<'a>(names: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    // Longer than any key by far; comparing would only cost time.
+    if name.len() > 100 {
+        return None;
+    }
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    let allowed = (name.len() / 3).min(3);
+    names
+        .map(|known| (distance(known, &name), known))
+        .filter(|(n_changes, _)| *n_changes <= allowed)
+        .min_by_key(|(n_changes, _)| *n_changes)
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be changed, added or removed.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_the_key_that_was_meant() {
+        let check = |root, map, name, part: &str| {
+            let advice = advice(root, map, name);
+            assert!(advice.contains(part), "{name}: {advice}");
+        };
+        check(Root::Top, "", "plugin_path", "did you mean `plugins_path`");
+        check(Root::Top, "", "Plugins", "did you mean `plugins`");
+        check(Root::Top, "", "work-dir", "did you mean `work_dir`");
+        check(Root::Plugin, "", "owners", "did you mean `owner`");
+        check(Root::Plugin, "database", "usr", "did you mean `user`");
+        check(Root::Top, "", "skip_pull", "belongs to a plugin, as `skip_pull`");
+        check(Root::Plugin, "", "claim_seconds", "belongs to the top of the file");
+        check(Root::Top, "", "metrics.port", "before the dot");
+        check(Root::Top, "", "zzzzzzzz", "remove it");
+        check(Root::Top, "", &"x".repeat(1000), "remove it");
+    }
+
+    #[test]
+    fn distances() {
+        for (one, other, n) in [("", "", 0), ("abc", "", 3), ("token", "tokne", 2), ("port", "ports", 1)] {
+            assert_eq!(distance(one, other), n, "{one} {other}");
+            assert_eq!(distance(other, one), n, "{other} {one}");
+        }
+    }
+}
