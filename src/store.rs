@@ -1,0 +1,3 @@
+//! Picks the queue's home.
+
+pub(crate) mod embedded;

@@ -1,0 +1,102 @@
+//! Who listens for what: the channels of handlers, told after a commit.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::store::JobSignal;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+/// A signal on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Signal {
+    pub(super) to: To,
+    pub(super) signal: JobSignal,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum To {
+    /// One handler of the queue.
+    Handler(PluginName),
+    /// Every handler of the queue: there is something to claim.
+    All,
+}
+
+impl Signal {
+    pub(super) fn look() -> Self {
+        Self { to: To::All, signal: JobSignal::Look }
+    }
+
+    pub(super) fn to(handler: &PluginName, signal: JobSignal) -> Self {
+        Self { to: To::Handler(handler.clone()), signal }
+    }
+}
+
+/// The listeners of all queues of a file, by the number of the queue.
+#[derive(Default)]
+pub(super) struct Listeners(Mutex<HashMap<i64, Vec<Listener>>>);
+
+struct Listener {
+    handler: PluginName,
+    sender: Sender<JobSignal>,
+}
+
+impl Listeners {
+    pub(super) fn add(&self, queue: i64, handler: &PluginName) -> Receiver<JobSignal> {
+        let (sender, receiver) = unbounded();
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.entry(queue).or_default().push(Listener { handler: handler.clone(), sender });
+        receiver
+    }
+
+    /// Hands a signal on; listeners that have gone are forgotten.
+    pub(super) fn tell(&self, queue: i64, signal: &Signal) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listeners) = listeners.get_mut(&queue) {
+            listeners.retain(|Listener { handler, sender }| match &signal.to {
+                To::Handler(to) if to != handler => true,
+                To::Handler(_) => sender.send(signal.signal.clone()).is_ok(),
+                // Whoever has something waiting is going to look anyway.
+                To::All => !sender.is_empty() || sender.send(signal.signal.clone()).is_ok(),
+            });
+        }
+    }
+
+    /// Tells everybody to look: the store came back.
+    pub(super) fn tell_all(&self) {
+        let queues: Vec<i64> = {
+            let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.keys().copied().collect()
+        };
+        for queue in queues {
+            self.tell(queue, &Signal::look());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_do_not_pile_up_and_others_all_arrive() {
+        let listeners = Listeners::default();
+        let (mine, other) = (PluginName::new("mine"), PluginName::new("other"));
+        let signals = listeners.add(1, &mine);
+        let others = listeners.add(1, &other);
+        let elsewhere = listeners.add(2, &mine);
+        listeners.tell(1, &Signal::look());
+        listeners.tell(1, &Signal::look());
+        listeners.tell(1, &Signal::to(&mine, JobSignal::Retry));
+        listeners.tell(1, &Signal::to(&mine, JobSignal::Retry));
+        let heard: Vec<_> = signals.try_iter().collect();
+        assert_eq!(heard, [JobSignal::Look, JobSignal::Retry, JobSignal::Retry]);
+        assert_eq!(others.try_iter().collect::<Vec<_>>(), [JobSignal::Look]);
+        assert_eq!(elsewhere.try_iter().count(), 0);
+        drop(signals);
+        listeners.tell_all();
+        assert_eq!(elsewhere.try_iter().collect::<Vec<_>>(), [JobSignal::Look]);
+        assert_eq!(listeners.0.lock().unwrap()[&1].len(), 1);
+    }
+}

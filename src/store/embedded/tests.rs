@@ -1,0 +1,128 @@
+//! What only the embedded file has to prove, beside the conformance suite: durability, opening, damage, sharing a flush.
+
+mod batches;
+mod crash;
+mod documents;
+mod full;
+mod opening;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
+use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::store::{Claim, ClaimAnswer, Store, Want};
+use anklet_plugin_api::time::Moment;
+use anklet_plugin_api::vm::{Stage, VmRecord};
+
+use super::{ClockSource, EmbeddedStore, Options};
+
+/// A folder of a test's own, gone with it.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("anklet-store-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.0.join("sub/anklet.db")
+    }
+
+    pub(super) fn open(&self) -> Arc<EmbeddedStore> {
+        EmbeddedStore::open(&self.file(), &Options::default()).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A clock that stands until it is told to go on.
+pub(super) struct HandClock(Arc<AtomicI64>);
+
+impl HandClock {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_700_000_000_000)))
+    }
+
+    pub(super) fn source(&self) -> ClockSource {
+        let now = Arc::clone(&self.0);
+        Arc::new(move || Moment(now.load(Ordering::SeqCst)))
+    }
+
+    pub(super) fn go_on(&self, duration: Duration) {
+        self.0.fetch_add(i64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+pub(super) fn job(id: u64) -> Job {
+    Job {
+        id: JobId(id),
+        run_id: RunId(id / 10),
+        run_attempt: 1,
+        owner: "Acme".to_owned(),
+        repo: "Rockets".to_owned(),
+        enterprise: None,
+        labels: vec!["self-hosted".to_owned(), "anka-template:t1".to_owned()],
+        image: Image { template: "t1".to_owned(), tag: None },
+        name: "build".to_owned(),
+        workflow: "ci".to_owned(),
+        html_url: String::new(),
+        created_at: Some(Moment(i64::try_from(id).unwrap())),
+    }
+}
+
+pub(super) fn queued(id: u64) -> News {
+    News { job: job(id), phase: Phase::Queued, for_us: true }
+}
+
+pub(super) fn want(handler: &str) -> Want {
+    Want {
+        handler: PluginName::new(handler),
+        host: HostId::new("host-1"),
+        scope: Scope::Organization { owner: "acme".to_owned() },
+        pass: Vec::new(),
+        take_over: false,
+        claim_life: Duration::from_secs(90),
+    }
+}
+
+pub(super) fn claim(store: &dyn Store, handler: &str) -> Option<Claim> {
+    match store.claim(&want(handler)).unwrap() {
+        ClaimAnswer::Claimed(claim) => Some(*claim),
+        ClaimAnswer::Nothing { .. } => None,
+    }
+}
+
+pub(super) fn record(vm: &str, job: u64) -> VmRecord {
+    VmRecord {
+        vm: VmName::new(vm),
+        host: HostId::new("host-1"),
+        plugin: PluginName::new("h"),
+        scope: Scope::Organization { owner: "acme".to_owned() },
+        job: Some(JobId(job)),
+        run: None,
+        repository: String::new(),
+        labels: Vec::new(),
+        stage: Stage::Cloning,
+        registering_at: None,
+        registered_at: None,
+        created_at: Moment(1),
+        failed_deletions: 0,
+    }
+}
+
+/// Another look at the file than the store's own.
+pub(super) fn connect(file: &Path) -> rusqlite::Connection {
+    rusqlite::Connection::open(file).unwrap()
+}
