@@ -17,10 +17,14 @@ use crate::store::Store;
 use crate::time::Moment;
 
 pub mod claims;
+pub mod crowd;
 pub mod ends;
 pub mod leases;
+pub mod model;
 pub mod news;
+mod pair;
 pub mod runners;
+mod step;
 pub mod take_over;
 pub mod vms;
 mod world;
@@ -181,6 +185,12 @@ macro_rules! store_conformance {
                 a_gone_predecessor_is_followed_at_once
                 a_released_lease_is_free
                 leases_of_other_names_are_free
+            }
+            crowd {
+                a_crowd_of_handlers_ends_each_job_once
+            }
+            model {
+                a_store_agrees_with_the_model
             }
         }
     };

@@ -1,0 +1,74 @@
+//! Random verbs against a store and the memory store at once: every answer, every signal and all they hold must be the same.
+//!
+//! The spaces of ids are small, so that jobs, claims and VMs get in each other's way all the time.
+
+use std::sync::Arc;
+
+use proptest::prelude::{Strategy, TestCaseError, prop_assert_eq};
+use proptest::test_runner::{Config, TestError, TestRunner};
+
+use super::pair::Pair;
+use super::step::{Step, any_step};
+use super::{ConformanceClock, MakeStore};
+use crate::fake::memory::MemoryStore;
+use crate::job::JobId;
+use crate::name::HostId;
+use crate::store::{Entry, StoreError, Transition};
+
+const N_CASES: u32 = 128;
+const N_STEPS: usize = 60;
+
+/// As many cases as a test of every day can bear.
+pub fn a_store_agrees_with_the_model(make: MakeStore<'_>) {
+    a_store_agrees_in(make, N_CASES);
+}
+
+/// As many cases as you like.
+pub fn a_store_agrees_in(make: MakeStore<'_>, n_cases: u32) {
+    let config =
+        Config { cases: n_cases, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
+    let steps = proptest::collection::vec(any_step(), 1..N_STEPS);
+    // What prints the failing steps prints them in the order of their types, which is what one needs to repeat them.
+    match TestRunner::new(config).run(&steps.prop_map(Steps), |steps| agrees(make, &steps.0)) {
+        Ok(()) => {}
+        Err(TestError::Fail(why, steps)) => panic!("{why}\nafter {:#?}", steps.0),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Steps(Vec<Step>);
+
+fn agrees(make: MakeStore<'_>, steps: &[Step]) -> Result<(), TestCaseError> {
+    let clock = ConformanceClock::default();
+    let model = Arc::new(MemoryStore::with_clock(clock.source()));
+    let mut pair = Pair::new([make(&clock), model], clock);
+    for (n, step) in steps.iter().enumerate() {
+        let [said, expected] = pair.take(step);
+        prop_assert_eq!(said, expected, "answer to step {} {:?}", n, step);
+        let [heard, expected] = pair.hear();
+        prop_assert_eq!(heard, expected, "signals after step {} {:?}", n, step);
+        let [held, expected] = contents(&pair);
+        prop_assert_eq!(held, expected, "contents after step {} {:?}", n, step);
+    }
+    Ok(())
+}
+
+fn contents(pair: &Pair) -> [Vec<String>; 2] {
+    pair.stores.each_ref().map(|store| {
+        let entries = (0..super::step::N_JOBS as u64).map(|n| show_entry(store.entry(JobId(n))));
+        let vms = ["a", "b"].map(|host| format!("{:#?}", store.vms(&HostId::new(host))));
+        entries.chain(vms).chain([format!("{:#?}", store.counts())]).collect()
+    })
+}
+
+/// All but the words of the history, which are for people; its times must not run back.
+fn show_entry(entry: Result<Option<Entry>, StoreError>) -> String {
+    let shown = entry.map(|entry| {
+        entry.map(|entry| {
+            let runs_back = !entry.history.is_sorted_by_key(|line: &Transition| line.at);
+            (entry.job, entry.phase, entry.place, entry.attempts, runs_back)
+        })
+    });
+    format!("{shown:#?}")
+}

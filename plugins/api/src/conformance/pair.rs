@@ -1,0 +1,193 @@
+//! The store under test and the model, taking the same steps.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+
+use super::ConformanceClock;
+use super::step::{HANDLERS, Step, job_in, labels, vm_name};
+use super::world::{LIFE, enterprise, handler, host_of, record, repository, want};
+use crate::job::{Conclusion, News};
+use crate::name::{HostId, VmName};
+use crate::scope::Scope;
+use crate::store::{Claim, ClaimAnswer, ClaimKey, JobSignal, Lease, Source, Store, StoreError, Want};
+use crate::vm::VmRecord;
+
+const SIGNAL_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) struct Pair {
+    /// The store under test, then the model.
+    pub(super) stores: [Arc<dyn Store>; 2],
+    clock: ConformanceClock,
+    /// By handler: what each hears in each store.
+    ears: Vec<[Receiver<JobSignal>; 2]>,
+    /// The claims that each handler was given, by the model.
+    keys: [Vec<ClaimKey>; HANDLERS.len()],
+    last: Option<Step>,
+}
+
+impl Pair {
+    pub(super) fn new(stores: [Arc<dyn Store>; 2], clock: ConformanceClock) -> Self {
+        let ears = HANDLERS.map(|name| stores.each_ref().map(|store| store.subscribe(&handler(name)))).into();
+        Self { stores, clock, ears, keys: Default::default(), last: None }
+    }
+
+    /// What the two say to the step.
+    pub(super) fn take(&mut self, step: &Step) -> [String; 2] {
+        let step = match step {
+            Step::Again => match self.last.clone() {
+                Some(last) => last,
+                None => return Default::default(),
+            },
+            other => other.clone(),
+        };
+        match &step {
+            Step::Advance(by) => self.clock.advance(*by),
+            Step::SetBack(by) => self.clock.set_back(*by),
+            _ => {}
+        }
+        let answers = self.stores.each_ref().map(|store| self.ask(store.as_ref(), &step));
+        let [(said, _), (expected, key)] = answers;
+        if let Some(key) = key {
+            let known = HANDLERS.iter().position(|name| handler(name) == key.handler);
+            let keys = &mut self.keys[known.expect("handlers are of the list")];
+            if keys.last() != Some(&key) {
+                keys.push(key);
+            }
+        }
+        self.last = Some(step);
+        [said, expected]
+    }
+
+    /// What a store says, and the key of the claim that it gives.
+    fn ask(&self, store: &dyn Store, step: &Step) -> (String, Option<ClaimKey>) {
+        let key = |handler: &usize, age: &usize| self.key(*handler, *age);
+        let said = match step {
+            Step::News { job, attempt, phase, by_api, for_us } => {
+                let news = News { job: job_in(*job, *attempt), phase: phase.clone(), for_us: *for_us };
+                show(store.news(&news, if *by_api { Source::Api } else { Source::Webhook }))
+            }
+            Step::Claim { handler, pass, take_over, long } => {
+                return match store.claim(&want_of(*handler, *pass, *take_over, *long)) {
+                    Ok(ClaimAnswer::Claimed(claim)) => show_claim(&claim),
+                    other => (show(other), None),
+                };
+            }
+            Step::Look(handler, age) => show(store.look(&key(handler, age))),
+            Step::Renew(handler, age) => show(store.renew(&[key(handler, age), key(&0, &0), key(&3, &0)])),
+            Step::GiveBack(handler, age, how) => show(store.give_back(&key(handler, age), how)),
+            Step::Pause(handler, age) => show(store.pause(&key(handler, age))),
+            Step::Resume(handler, age) => show(store.resume(&key(handler, age))),
+            Step::LeaveRunning(handler, age) => show(store.leave_running(&key(handler, age))),
+            Step::Finish(handler, age) => show(store.finish(&key(handler, age), &Conclusion::Failure)),
+            Step::PutVm { handler, age, second, job, stage, few_labels } => {
+                let made = record_of(*handler, *second, *job, *few_labels);
+                let key = age.map(|age| self.key(*handler, age));
+                show(store.put_vm(key.as_ref(), &VmRecord { stage: *stage, ..made }))
+            }
+            Step::RemoveVm(vm) => show(store.remove_vm(&VmName::new(vm_name(*vm)))),
+            Step::Adopt { handler: n, vm } => {
+                return match store.adopt(&handler(HANDLERS[*n]), &VmName::new(vm_name(*vm))) {
+                    Ok(Some(claim)) => show_claim(&claim),
+                    other => (show(other), None),
+                };
+            }
+            Step::Lease { process, gone } => show(store.lease(&lease_of(*process, *gone))),
+            Step::Release { process } => show(store.release(&lease_of(*process, false))),
+            Step::Advance(_) | Step::SetBack(_) | Step::Again => String::new(),
+        };
+        (said, None)
+    }
+
+    fn key(&self, n: usize, age: usize) -> ClaimKey {
+        let given = self.keys[n].iter().rev().nth(age).cloned();
+        given.unwrap_or_else(|| ClaimKey { handler: handler(HANDLERS[n]), fence: 0 })
+    }
+
+    /// What each handler hears in the two. More looks than needed, and news of a start beside that of the end, are well.
+    pub(super) fn hear(&self) -> [Vec<Vec<JobSignal>>; 2] {
+        let mut heard = [Vec::new(), Vec::new()];
+        for [real, model] in &self.ears {
+            let expected = distinct(model.try_iter());
+            let deadline = Instant::now() + SIGNAL_LIMIT;
+            let mut signals = distinct(real.try_iter());
+            while !expected.iter().all(|signal| signals.contains(signal) || is_implied(signal, &expected)) {
+                match real.recv_deadline(deadline) {
+                    Ok(signal) => signals.push(signal),
+                    Err(_) => break,
+                }
+            }
+            let needed = |all: Vec<JobSignal>| -> Vec<JobSignal> {
+                let needed = |signal: &&JobSignal| {
+                    !is_implied(signal, &all) && (**signal != JobSignal::Look || expected.contains(signal))
+                };
+                distinct(all.iter().filter(needed).cloned())
+            };
+            heard[0].push(needed(signals));
+            heard[1].push(needed(expected.clone()));
+        }
+        heard
+    }
+}
+
+/// In a fixed order, each once.
+fn distinct(signals: impl Iterator<Item = JobSignal>) -> Vec<JobSignal> {
+    let mut signals: Vec<_> = signals.collect();
+    signals.sort_by_cached_key(|signal| format!("{signal:?}"));
+    signals.dedup();
+    signals
+}
+
+fn is_implied(signal: &JobSignal, all: &[JobSignal]) -> bool {
+    matches!(signal, JobSignal::Started(job)
+        if all.iter().any(|other| matches!(other, JobSignal::Finish(over, _) if over == job)))
+}
+
+fn show<T: Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Err(StoreError::Lost) => "lost".to_owned(),
+        answer => format!("{answer:#?}"),
+    }
+}
+
+fn show_claim(claim: &Claim) -> (String, Option<ClaimKey>) {
+    (format!("{claim:#?}"), Some(claim.key.clone()))
+}
+
+fn scope_of(handler: usize) -> Scope {
+    match handler {
+        2 => repository("ACME", "app"),
+        3 => enterprise("big"),
+        _ => Scope::Organization { owner: "acme".to_owned() },
+    }
+}
+
+fn want_of(n: usize, pass: Option<usize>, take_over: bool, long: bool) -> Want {
+    let pass = pass.map(|job| job_in(job, 1).group()).into_iter().collect();
+    let claim_life = if long { LIFE } else { LIFE / 3 };
+    Want { scope: scope_of(n), pass, take_over, claim_life, ..want(HANDLERS[n]) }
+}
+
+fn record_of(n: usize, second: bool, job: Option<usize>, few_labels: bool) -> VmRecord {
+    let made_for = job_in(job.unwrap_or(0), 1);
+    let made = record(&vm_name(n * 2 + usize::from(second)), HANDLERS[n], &made_for);
+    VmRecord {
+        scope: scope_of(n),
+        job: job.map(|_| made_for.id),
+        labels: labels(&made_for, few_labels),
+        ..made
+    }
+}
+
+fn lease_of(process: usize, gone: bool) -> Lease {
+    let host = if process == 2 { host_of("b1") } else { HostId::new("a") };
+    Lease {
+        name: "plugin/name".to_owned(),
+        host,
+        process: format!("process-{process}"),
+        predecessor_is_gone: if gone { |_| true } else { |_| false },
+        life: LIFE,
+    }
+}
