@@ -74,14 +74,12 @@ fn base64url(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fake_github::keys::{APP_KEY as PKCS1, APP_KEY_PKCS8 as PKCS8};
     use ring::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
     use serde_json::Value;
 
     use super::*;
     use crate::testing::app;
-
-    const PKCS1: &str = include_str!("../fixtures/app-pkcs1.pem");
-    const PKCS8: &str = include_str!("../fixtures/app-pkcs8.pem");
 
     fn decoded(text: &str) -> Vec<u8> {
         let value = |byte: u8| match byte {

@@ -130,7 +130,23 @@ fn a_stop_cuts_a_call_and_the_next_works() {
         drop(stopper);
         assert!(matches!(cut.join().unwrap(), Err(ClientError::Cut { .. })));
     });
+    server.left();
     see(&client).unwrap();
+}
+
+#[test]
+fn a_cut_call_costs_others_no_more_than_a_new_connection() {
+    let server = Server::new([Step::Hang, Step::Hang, answer(200, "{}")]);
+    let client = server.client();
+    let (stopper, stop) = stop();
+    thread::scope(|scope| {
+        let cut = scope.spawn(|| client.see_repository(REPOSITORY, &Ear::to_stop(&stop)));
+        let other = scope.spawn(|| see(&client));
+        (0..2).for_each(|_| drop(server.asked()));
+        drop(stopper);
+        assert!(matches!(cut.join().unwrap(), Err(ClientError::Cut { .. })));
+        other.join().unwrap().unwrap();
+    });
 }
 
 #[test]

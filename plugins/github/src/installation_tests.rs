@@ -4,6 +4,7 @@ use std::thread;
 
 use anklet_plugin_api::job::RunId;
 use anklet_plugin_api::section::GithubAccess;
+use fake_github::keys::APP_KEY;
 use serde_json::{Value, json};
 
 use super::*;
@@ -11,12 +12,11 @@ use crate::address::Repository;
 use crate::testing::{Server, Step, access, answer, app, quick_limits};
 
 const REPOSITORY: Repository = Repository { owner: "Octo", repo: "r" };
-const KEY: &str = include_str!("../fixtures/app-pkcs8.pem");
 
 fn client(server: &Server, installation_id: Option<u64>, token: Option<&str>) -> Client {
     let access = GithubAccess {
         token: token.map(Secret::new),
-        app: Some(app(KEY, installation_id)),
+        app: Some(app(APP_KEY, installation_id)),
         ..access(&server.url())
     };
     Client::new(&access, &quick_limits()).unwrap()

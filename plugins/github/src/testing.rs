@@ -48,6 +48,7 @@ pub(crate) struct Asked {
 pub(crate) struct Server {
     pub(crate) port: u16,
     asked: Receiver<Asked>,
+    left: Receiver<()>,
     closed: Arc<Mutex<Option<Vec<TcpStream>>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -58,6 +59,7 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let script = Arc::new(Mutex::new(script.into_iter().collect::<VecDeque<_>>()));
         let (sender, asked) = unbounded();
+        let (leave, left) = unbounded();
         let closed = Arc::new(Mutex::new(Some(Vec::new())));
         let open = Arc::clone(&closed);
         let accept = move || {
@@ -68,14 +70,14 @@ impl Server {
                     Some(streams) => streams.push(stream.try_clone().unwrap()),
                     None => break,
                 }
-                let (script, sender) = (Arc::clone(&script), sender.clone());
-                let serve = move || serve(n_connection, &stream, &script, &sender);
+                let (script, sender, leave) = (Arc::clone(&script), sender.clone(), leave.clone());
+                let serve = move || serve(n_connection, &stream, &script, &sender, &leave);
                 connections.push(thread::Builder::new().name("scripted".into()).spawn(serve).unwrap());
             }
             connections.into_iter().for_each(|connection| connection.join().unwrap());
         };
         let thread = Some(thread::Builder::new().name("accept".into()).spawn(accept).unwrap());
-        Self { port, asked, closed, thread }
+        Self { port, asked, left, closed, thread }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -86,6 +88,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn asked(&self) -> Asked {
         self.asked.recv_timeout(PATIENCE).expect("no request came")
+    }
+
+    /// Waits until a client has closed a connection that hangs.
+    #[track_caller]
+    pub(crate) fn left(&self) {
+        self.left.recv_timeout(PATIENCE / 2).expect("the client still waits");
     }
 
     /// The first lines of all requests so far.
@@ -135,7 +143,13 @@ pub(crate) fn quick_limits() -> Limits {
     }
 }
 
-fn serve(n: usize, stream: &TcpStream, script: &Mutex<VecDeque<Step>>, sender: &Sender<Asked>) {
+fn serve(
+    n: usize,
+    stream: &TcpStream,
+    script: &Mutex<VecDeque<Step>>,
+    sender: &Sender<Asked>,
+    leave: &Sender<()>,
+) {
     let mut reader = BufReader::new(stream);
     while let Some(asked) = read_request(n, &mut reader) {
         let _ = sender.send(asked);
@@ -162,6 +176,7 @@ fn serve(n: usize, stream: &TcpStream, script: &Mutex<VecDeque<Step>>, sender: &
             // The other side closes, or the server is dropped.
             Some(Step::Hang) => {
                 let _ = reader.read(&mut [0]);
+                let _ = leave.send(());
                 return;
             }
         }

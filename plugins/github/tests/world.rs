@@ -1,5 +1,6 @@
 //! The client against the stand-in for GitHub, which refuses what GitHub would not understand: every call in every scope, by token and as
 //! an App, and what the client makes of limits, expiry and clocks.
+#![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
 
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
