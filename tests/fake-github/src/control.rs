@@ -1,7 +1,7 @@
 //! The stand-in for a shell script: set-up and commands as JSON. It stands alone because the demo cannot call Rust.
 //!
 //! `POST /_fake/control` `{"command": …}`:
-//! `setup` (see [`set_up`]) · `create_job` `{repo, labels, name?, steps_ms?, conclusion?}` → `{id, run_id}` ·
+//! `create_job` `{repo, labels, name?, steps_ms?, conclusion?}` → `{id, run_id}` ·
 //! `cancel_run` `{run_id}` · `complete_job` `{id, conclusion}` · `rerun_job` `{id}` → `{id}` ·
 //! `assign` `{id, runner}` · `hold_assignment` `{hold}` · `job` `{id}` · `wait_job` `{id, status, limit_ms}` ·
 //! `state` → jobs, runners, registrations, violations, deliveries.
@@ -18,28 +18,58 @@ use crate::{FakeGitHub, State};
 /// Sets a stand-in up from JSON; says what it cannot read.
 ///
 /// `{"repos": ["acme/app"], "orgs": [], "pats": [{"token", "scopes": []}], "hooks": [{"scope", "url", "secret"}],
-/// "cancel_delay_ms": 20}`
+/// "cancel_delay_ms": 20, "large_ids": true}`, and for enterprises and Apps `"users": [], "enterprises": [{"slug", "orgs": []}],
+/// "groups": [{"scope", "name"}], "apps": [{"id", "client_id", "key", "permissions": ["actions=write"],
+/// "installations": [{"id", "account"}]}]`.
 pub fn set_up(github: &FakeGitHub, setup: &Value) -> Result<(), String> {
     let list = |key: &str| setup[key].as_array().cloned().unwrap_or_default();
     for org in list("orgs") {
         github.add_org(text(&org, "orgs")?);
     }
+    for user in list("users") {
+        github.add_user(text(&user, "users")?);
+    }
+    for enterprise in list("enterprises") {
+        github.add_enterprise(text(&enterprise["slug"], "slug")?, &texts(&enterprise["orgs"]));
+    }
     for repo in list("repos") {
         github.add_repo(text(&repo, "repos")?);
     }
     for pat in list("pats") {
-        let scopes: Vec<&str> =
-            pat["scopes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        github.add_pat(text(&pat["token"], "token")?, &scopes);
+        github.add_pat(text(&pat["token"], "token")?, &texts(&pat["scopes"]));
+    }
+    for group in list("groups") {
+        github.add_runner_group(text(&group["scope"], "scope")?, text(&group["name"], "name")?);
+    }
+    for app in list("apps") {
+        add_app(github, &app)?;
     }
     for hook in list("hooks") {
         let secret = hook["secret"].as_str().unwrap_or_default();
         github.add_hook(text(&hook["scope"], "scope")?, text(&hook["url"], "url")?, secret);
     }
+    if let Some(large_ids) = setup["large_ids"].as_bool() {
+        github.tune(|knobs| knobs.large_ids = large_ids);
+    }
     if let Some(delay) = setup["cancel_delay_ms"].as_u64() {
         github.tune(|knobs| knobs.cancel_delay = Duration::from_millis(delay));
     }
     Ok(())
+}
+
+fn add_app(github: &FakeGitHub, app: &Value) -> Result<(), String> {
+    let id = app["id"].as_u64().ok_or("an App's `id` is no number")?;
+    let (client_id, key) = (text(&app["client_id"], "client_id")?, text(&app["key"], "key")?);
+    github.add_app(id, client_id, key, &texts(&app["permissions"]));
+    for installation in app["installations"].as_array().into_iter().flatten() {
+        let installation_id = installation["id"].as_u64().ok_or("an installation's `id` is no number")?;
+        github.add_installation(installation_id, id, text(&installation["account"], "account")?);
+    }
+    Ok(())
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
@@ -105,9 +135,7 @@ fn run(shared: &Shared, command: &Value) -> Result<Value, String> {
 fn create_job(shared: &Shared, command: &Value) -> Result<Value, String> {
     let repo = text(&command["repo"], "repo")?;
     crate::Scope::parse(repo).ok_or_else(|| format!("`{repo}` is no repository"))?;
-    let labels: Vec<&str> =
-        command["labels"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut spec = JobSpec::new(repo, &labels);
+    let mut spec = JobSpec::new(repo, &texts(&command["labels"]));
     if let Some(name) = command["name"].as_str() {
         spec = spec.name(name);
     }

@@ -67,6 +67,8 @@ pub struct State {
 pub struct Knobs {
     /// No job is given to a runner, except by [`assign`](crate::FakeGitHub::assign).
     pub hold_assignment: bool,
+    /// Every other job and run has an id over 2^53. On.
+    pub large_ids: bool,
     /// No webhook leaves.
     pub hold_webhooks: bool,
     /// From the answer to a cancel call to the end of running jobs. 20 ms.
@@ -95,6 +97,7 @@ impl Default for Knobs {
     fn default() -> Knobs {
         Knobs {
             hold_assignment: false,
+            large_ids: true,
             hold_webhooks: false,
             cancel_delay: Duration::from_millis(20),
             lost_runner_grace: Duration::from_millis(200),
@@ -170,7 +173,7 @@ impl State {
     /// An id over 2^53 and odd every other time, so that a number kept as a double shows.
     pub(crate) fn next_large_id(&mut self) -> u64 {
         let n = self.next();
-        if n % 2 == 1 { 9_007_199_254_740_993 + 2 * n } else { 31_000_000_000 + n }
+        if n % 2 == 1 && self.knobs.large_ids { 9_007_199_254_740_993 + 2 * n } else { 31_000_000_000 + n }
     }
 
     pub(crate) fn schedule(&mut self, after: Duration, timed: Timed) {
