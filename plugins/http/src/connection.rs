@@ -198,7 +198,7 @@ impl Connection {
 
     fn advance(&mut self, bytes: &[u8], hooks: &Hooks, now: Instant) -> Next {
         let had_started = self.intake.has_started();
-        let rules = Rules { limits: &hooks.limits, admit: &*hooks.admit, peer: self.peer };
+        let rules = Rules { limits: &hooks.limits, admit: &*hooks.admit, peer: self.peer, now };
         let progress = self.intake.advance(bytes, &rules);
         let is_still_idle = progress == Ok(Progress::More) && !self.intake.has_started();
         if !had_started && !is_still_idle {

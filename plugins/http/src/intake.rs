@@ -3,6 +3,7 @@
 
 use std::mem::take;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::body::{Decoder, Framing};
 use crate::head;
@@ -16,6 +17,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) admit: &'a dyn Fn(&Head) -> Result<(), Response>,
     pub(crate) peer: SocketAddr,
+    /// When the bytes came.
+    pub(crate) now: Instant,
 }
 
 /// What the bytes so far amount to.
@@ -78,7 +81,7 @@ impl Intake {
         };
         let n_taken = decoder.push(bytes)?;
         self.input.extend_from_slice(&bytes[n_taken..]);
-        Ok(self.take_whole().map_or(Progress::More, Progress::Whole))
+        Ok(self.take_whole(rules.now).map_or(Progress::More, Progress::Whole))
     }
 
     fn advance_head(&mut self, rules: &Rules<'_>) -> Result<Progress, Refusal> {
@@ -120,16 +123,16 @@ impl Intake {
         (self.n_seen, self.n_next_look) = (0, 1);
         let has_none_of_it = arrived.len() == n_head;
         self.unfinished = Some((head, decoder));
-        Ok(match self.take_whole() {
+        Ok(match self.take_whole(rules.now) {
             Some(request) => Progress::Whole(request),
             None if expects_continue && has_none_of_it => Progress::MoreAfterContinue,
             None => Progress::More,
         })
     }
 
-    fn take_whole(&mut self) -> Option<Request> {
+    fn take_whole(&mut self, now: Instant) -> Option<Request> {
         let (head, decoder) = self.unfinished.take_if(|(_, decoder)| decoder.is_done())?;
-        Some(Request { head, body: decoder.into_body() })
+        Some(Request { head, body: decoder.into_body(), complete_at: now })
     }
 
     /// Old clients send an empty line after a body; it is not the beginning of a request.

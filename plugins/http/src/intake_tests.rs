@@ -15,7 +15,7 @@ fn small_limits() -> Limits {
 /// Feeds `input` in the pieces that `cuts` says (repeating), and collects what comes out of it.
 fn run(input: &[u8], cuts: &[usize], limits: &Limits) -> (Vec<Request>, Option<Refusal>) {
     let admit = |head: &Head| if head.path() == "/no" { Err(Response::new(404)) } else { Ok(()) };
-    let rules = Rules { limits, admit: &admit, peer: peer() };
+    let rules = Rules { limits, admit: &admit, peer: peer(), now: Instant::now() };
     let mut intake = Intake::new();
     let mut requests = Vec::new();
     let mut rest = input;
@@ -103,7 +103,7 @@ fn what_is_refused_before_the_body() {
 fn continue_is_sent_only_to_who_waits() {
     let admit = |_: &Head| Ok(());
     let limits = Limits::default();
-    let rules = Rules { limits: &limits, admit: &admit, peer: peer() };
+    let rules = Rules { limits: &limits, admit: &admit, peer: peer(), now: Instant::now() };
     let head = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
     for (input, expected) in [
         (head.to_owned(), Progress::MoreAfterContinue),
@@ -115,6 +115,22 @@ fn continue_is_sent_only_to_who_waits() {
     }
     let whole = Intake::new().advance(head.replace(": 2", ": 0").as_bytes(), &rules);
     assert!(matches!(whole, Ok(Progress::Whole(_))), "{whole:?}");
+}
+
+#[test]
+fn a_request_is_complete_when_its_last_byte_comes() {
+    let (admit, limits, begun_at) = (|_: &Head| Ok(()), Limits::default(), Instant::now());
+    let after = |n_secs| Rules {
+        limits: &limits,
+        admit: &admit,
+        peer: peer(),
+        now: begun_at + std::time::Duration::from_secs(n_secs),
+    };
+    let mut intake = Intake::new();
+    let head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na";
+    assert_eq!(intake.advance(head, &after(1)), Ok(Progress::More));
+    let Ok(Progress::Whole(request)) = intake.advance(b"b", &after(3)) else { panic!("not whole") };
+    assert_eq!(request.complete_at(), after(3).now);
 }
 
 proptest! {

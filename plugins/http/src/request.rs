@@ -1,6 +1,7 @@
 //! A request as handlers see it. Its fields are data of strangers: nothing here is decoded or trusted.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Request line and headers, known before the body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl Head {
 pub struct Request {
     pub(crate) head: Head,
     pub(crate) body: Vec<u8>,
+    pub(crate) complete_at: Instant,
 }
 
 impl Request {
@@ -79,6 +81,12 @@ impl Request {
     /// The body, chunks already put together.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// When its last byte came. It may have waited for a worker since; a handler that promises an answer within a limit
+    /// counts from here.
+    pub fn complete_at(&self) -> Instant {
+        self.complete_at
     }
 
     /// As [`Head::method`].
