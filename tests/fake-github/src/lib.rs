@@ -16,7 +16,7 @@
 //! | file | plays |
 //! |---|---|
 //! | `setup`, `act`, `ask` | what tests call: before, during, and to look |
-//! | `server`, `http`, `rules` | sockets, threads, and what goes wrong with requests |
+//! | `server`, `attend`, `http`, `rules` | sockets, threads, and what goes wrong with requests |
 //! | `state`, `model`, `jobs`, `runners` | the world and its rules |
 //! | `rest`, `credential`, `payload` | the REST API |
 //! | `webhook` | webhooks, their sender, their log, and what goes wrong with them |
@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 mod act;
 mod ask;
+mod attend;
 mod clock;
 mod control;
 mod credential;

@@ -1,140 +1,22 @@
 //! What a test wants to go wrong with requests. It stands alone so that the server asks one question before it
 //! acts: "is there a rule for this?"
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::clock::{At, http_date};
 use crate::http::Answer;
 use crate::model::RequestRecord;
 
+mod action;
+mod limit;
+
+pub(crate) use action::Action;
+pub use limit::LimitForm;
+
 /// Names a rule, to release or remove it.
 pub type RuleId = u64;
-
-/// A test's own decision: an answer, or `None` to go on as usual.
-type Decide = Arc<Mutex<dyn FnMut(&RequestRecord) -> Option<Answer> + Send>>;
-
-/// The forms in which GitHub says that a limit is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitForm {
-    /// 403 or 429, nothing remaining, reset in so many seconds.
-    Primary {
-        /// 403 or 429.
-        status: u16,
-        /// Seconds to `x-ratelimit-reset`.
-        reset_in: i64,
-    },
-    /// 403 or 429 with `retry-after` in seconds, and some budget remaining.
-    SecondaryAfter {
-        /// 403 or 429.
-        status: u16,
-        /// The value of `retry-after`.
-        seconds: i64,
-    },
-    /// 403 with `retry-after` as an HTTP date so many seconds ahead.
-    SecondaryDate {
-        /// Seconds from now.
-        seconds: i64,
-    },
-    /// 403 with nothing remaining, reset in so many seconds, and no `retry-after`.
-    SecondaryReset {
-        /// Seconds to `x-ratelimit-reset`.
-        reset_in: i64,
-    },
-    /// 403 that is known only by its message: no `retry-after`, budget remaining.
-    SecondaryBare,
-}
-
-impl LimitForm {
-    fn answer(self, now: At) -> Answer {
-        let seconds = now.unix_seconds();
-        let (status, remaining, reset_in, retry_after) = match self {
-            LimitForm::Primary { status, reset_in } => (status, 0, reset_in, None),
-            LimitForm::SecondaryAfter { status, seconds: after } => {
-                (status, 4821, 3000, Some(after.to_string()))
-            }
-            LimitForm::SecondaryDate { seconds: after } => {
-                (403, 4821, 3000, Some(http_date(seconds + after)))
-            }
-            LimitForm::SecondaryReset { reset_in } => (403, 0, reset_in, None),
-            LimitForm::SecondaryBare => (403, 4821, 3000, None),
-        };
-        let body = if let LimitForm::Primary { .. } = self {
-            json!({
-                "message": "API rate limit exceeded for user ID 900001.",
-                "documentation_url": "https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api",
-                "status": status.to_string(),
-            })
-        } else {
-            json!({
-                "message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
-                "documentation_url": "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits",
-                "status": status.to_string(),
-            })
-        };
-        let answer = Answer::json(status, &body)
-            .with_header("X-RateLimit-Limit", 5000)
-            .with_header("X-RateLimit-Remaining", remaining)
-            .with_header("X-RateLimit-Used", 5000 - remaining)
-            .with_header("X-RateLimit-Reset", seconds + reset_in)
-            .with_header("X-RateLimit-Resource", "core");
-        match retry_after {
-            Some(after) => answer.with_header("Retry-After", after),
-            None => answer,
-        }
-    }
-}
-
-/// What happens to a request that a rule picked.
-#[derive(Clone)]
-pub(crate) enum Action {
-    /// Answer with this, do nothing.
-    Answer(Answer),
-    Limit(LimitForm),
-    /// Wait, then go on as usual.
-    Delay(Duration),
-    /// Act, wait, then answer.
-    DelayAnswer(Duration),
-    /// Wait for the release, or so long, then go on as usual.
-    Hang(Option<Duration>),
-    /// Act, wait for the release, then answer.
-    HangAnswer,
-    Close,
-    /// Act, then close without an answer.
-    Lose,
-    /// Act, then close in the middle of the answer.
-    Truncate,
-    KillBefore(u32),
-    KillAfter(u32),
-    CallBefore(Decide),
-    CallAfter(Decide),
-}
-
-impl Action {
-    /// The answer that this action gives instead of acting.
-    pub(crate) fn instead(&self, record: &RequestRecord, now: At) -> Option<Answer> {
-        match self {
-            Action::Answer(answer) => Some(answer.clone()),
-            Action::Limit(form) => Some(form.answer(now)),
-            Action::CallBefore(decide) => decided(decide, record),
-            _ => None,
-        }
-    }
-
-    /// The answer that this action puts in the place of the real one, once it is done.
-    pub(crate) fn afterwards(&self, record: &RequestRecord) -> Option<Answer> {
-        match self {
-            Action::CallAfter(decide) => decided(decide, record),
-            _ => None,
-        }
-    }
-}
-
-fn decided(decide: &Decide, record: &RequestRecord) -> Option<Answer> {
-    (decide.lock().unwrap_or_else(PoisonError::into_inner))(record)
-}
 
 /// Picks requests and says what happens to them: the first that matches, once, unless told otherwise.
 ///

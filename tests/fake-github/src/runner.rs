@@ -1,7 +1,7 @@
 //! The runner's side: what `config.sh` and `run.sh` of a guest ask of GitHub. The real protocol is not public, so
 //! this one is our own. It stands alone because it is a contract with the stand-in for Anka.
 //!
-//! - `POST /_fake/runners` `{url, token, name, labels, group, ephemeral, version}` → 201 `{id}`
+//! - `POST /_fake/runners` `{url, token, name, labels, group, ephemeral, version, replace?}` → 201 `{id}`
 //! - `DELETE /_fake/runners` `{url, token, name}` → 204
 //! - `POST /_fake/runners/ID/listen` `{name, version}` → a stream of JSON lines: `{"event":"online"}`,
 //!   `{"event":"job","job_id":N,"steps_ms":N,"conclusion":"success"}`, `{"event":"stop"}`
@@ -93,6 +93,10 @@ fn register(state: &mut State, body: &Value) -> Answer {
     let Some(group_id) = state.group_id(&scope, group) else {
         return refuse(404, format!("Could not find any self-hosted runner group named \"{group}\"."));
     };
+    let old = state.runners.values().find(|runner| runner.scope == scope && runner.name == name);
+    if let Some(old) = old.filter(|old| body["replace"] == true && old.job.is_none()).map(|old| old.id) {
+        state.remove_runner(old, RegistrationEnd::Unregistered);
+    }
     let new = NewRunner {
         scope,
         name: name.clone(),

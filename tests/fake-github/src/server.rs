@@ -2,19 +2,18 @@
 //! sockets and threads, and nothing of what GitHub does with a request.
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::credential::authorization;
-use crate::http::{Answer, Request, read_request, write_answer};
-use crate::model::{RequestEnd, RequestRecord};
-use crate::rules::{Action, RuleId, pick};
+use crate::attend::attend;
+use crate::control;
+use crate::http::{Request, read_request, write_answer};
+use crate::model::{RequestEnd, Violation};
 use crate::state::State;
-use crate::{control, rest, runner};
 
 /// What all threads share.
 pub(crate) struct Shared {
@@ -162,134 +161,32 @@ fn serve(shared: &Arc<Shared>, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut out = stream;
-    while let Some(request) = read_request(&mut reader, &mut out)? {
+    while let Some(request) = next_request(shared, &mut reader, &mut out)? {
         let is_last = request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        if request.path() == "/_fake/control" {
-            write_answer(&mut out, &control::answer(shared, &request))?;
-            if is_last {
-                break;
-            }
-            continue;
-        }
-        let record = shared.change(|state| log_request(state, &request));
-        let rule = shared.change(|state| pick(&mut state.rules, &record));
-        let end = match &rule {
-            Some((id, action)) => attend(shared, stream, &request, &record, *id, action),
-            None => attend_plainly(shared, stream, &request, &record),
+        let is_answered = if request.path() == "/_fake/control" {
+            write_answer(&mut out, &control::answer(shared, &request)).is_ok()
+        } else {
+            matches!(attend(shared, stream, &request), RequestEnd::Answered(_))
         };
-        shared.change(|state| state.requests[record.index].end = Some(end));
-        if is_last || !matches!(end, RequestEnd::Answered(_)) {
+        if is_last || !is_answered {
             break;
         }
     }
     stream.shutdown(Shutdown::Both)
 }
 
-fn log_request(state: &mut State, request: &Request) -> RequestRecord {
-    let path = request.target.strip_prefix("/api/v3").filter(|rest| rest.starts_with('/'));
-    let record = RequestRecord {
-        index: state.requests.len(),
-        at: state.now(),
-        method: request.method.clone(),
-        path: path.unwrap_or(&request.target).to_owned(),
-        credential: authorization(request).map(|(_, token)| token.to_owned()),
-        headers: request.headers.clone(),
-        body: String::from_utf8_lossy(&request.body).into_owned(),
-        end: None,
-    };
-    state.requests.push(record.clone());
-    record
-}
-
-fn attend_plainly(
+/// The next request; what is none is a mistake of the client.
+fn next_request(
     shared: &Shared,
-    stream: &TcpStream,
-    request: &Request,
-    record: &RequestRecord,
-) -> RequestEnd {
-    if let Some(runner_id) = runner::listens(request) {
-        return runner::listen(shared, stream, runner_id, request);
+    reader: &mut BufReader<TcpStream>,
+    out: &mut &TcpStream,
+) -> io::Result<Option<Request>> {
+    let request = read_request(reader, out);
+    if let Err(error) = &request
+        && error.kind() == io::ErrorKind::InvalidData
+    {
+        let text = format!("broken request: {error}");
+        shared.change(|state| state.violations.push(Violation { request: state.requests.len(), text }));
     }
-    let answer = act(shared, request, record.index);
-    respond(stream, &answer)
-}
-
-fn respond(mut stream: &TcpStream, answer: &Answer) -> RequestEnd {
-    match write_answer(&mut stream, answer) {
-        Ok(()) => RequestEnd::Answered(answer.status),
-        Err(_) => RequestEnd::Lost(answer.status),
-    }
-}
-
-/// What GitHub does with a request.
-fn act(shared: &Shared, request: &Request, index: usize) -> Answer {
-    shared.change(|state| {
-        if request.path().starts_with("/_fake/") {
-            runner::answer(state, request)
-        } else {
-            rest::answer(state, request, index)
-        }
-    })
-}
-
-/// Does what a rule says with a request.
-fn attend(
-    shared: &Shared,
-    stream: &TcpStream,
-    request: &Request,
-    record: &RequestRecord,
-    rule: RuleId,
-    action: &Action,
-) -> RequestEnd {
-    let now = shared.look(|state| state.now());
-    if let Some(answer) = action.instead(record, now) {
-        return respond(stream, &answer);
-    }
-    match action {
-        Action::Close => return RequestEnd::Closed,
-        Action::KillBefore(pid) => {
-            kill(*pid);
-            return RequestEnd::Closed;
-        }
-        Action::Delay(delay) => pause(shared, rule, Some(*delay)),
-        Action::Hang(limit) => pause(shared, rule, *limit),
-        _ => {}
-    }
-    if shared.look(|state| state.stopping) {
-        return RequestEnd::Closed;
-    }
-    if runner::listens(request).is_some() {
-        return attend_plainly(shared, stream, request, record);
-    }
-    let answer = act(shared, request, record.index);
-    match action {
-        Action::Lose => return RequestEnd::Lost(answer.status),
-        Action::Truncate => {
-            let mut bytes = Vec::new();
-            let _ = write_answer(&mut bytes, &answer);
-            let mut out = stream;
-            let _ = out.write_all(&bytes[..bytes.len() - answer.body.len().div_ceil(2).max(2)]);
-            return RequestEnd::Lost(answer.status);
-        }
-        Action::KillAfter(pid) => {
-            kill(*pid);
-            return RequestEnd::Lost(answer.status);
-        }
-        Action::DelayAnswer(delay) => pause(shared, rule, Some(*delay)),
-        Action::HangAnswer => pause(shared, rule, None),
-        _ => {}
-    }
-    respond(stream, &action.afterwards(record).unwrap_or(answer))
-}
-
-/// Waits for the rule's release, the limit, or the end of the stand-in.
-fn pause(shared: &Shared, rule: RuleId, limit: Option<Duration>) {
-    let limit = limit.unwrap_or(Duration::from_secs(86_400));
-    shared.wait(limit, |state| (state.stopping || state.released.contains(&rule)).then_some(()));
-}
-
-fn kill(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
+    request
 }

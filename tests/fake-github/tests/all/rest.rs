@@ -1,11 +1,11 @@
-//! REST as the daemon uses it: strictness, shapes, paging, budgets.
+//! REST as the daemon uses it: strictness, paging, runners.
 
 use std::time::Duration;
 
-use fake_github::{JobSpec, JobStatus};
+use fake_github::JobSpec;
 use serde_json::{Value, json};
 
-use crate::support::{GOOD, LIMIT, call, call_as, github, request, send};
+use crate::support::{GOOD, call, call_as, github, request, send};
 
 /// A request without one of the good headers, or with another value of it.
 fn check_header(name: &str, value: Option<&str>, status: u16, message: &str, is_violation: bool) {
@@ -174,113 +174,6 @@ fn the_runner_list_may_lag() {
 }
 
 #[test]
-fn runs_are_cancelled() {
-    let github = github();
-    let spec = || JobSpec::new("acme/app", &["a"]);
-    let running = github.create_job(spec().name("one"));
-    let run = github.job(running).run_id;
-    let waiting = github.create_job(spec().name("two").run(run));
-    github.start_elsewhere(running, "other");
-    github.tune(|knobs| knobs.cancel_delay = Duration::from_millis(50));
-    let path = format!("/repos/acme/app/actions/runs/{run}");
-    let cancel = |path: &str| call(&github, "POST", path);
-    github.set_run_stuck(run, true);
-    assert!(cancel(&format!("{path}/cancel")).message().contains("has not been queued yet"));
-    assert!(cancel(&format!("{path}/force-cancel")).message().contains("has not been queued yet"));
-    github.set_run_stuck(run, false);
-    github.set_run_deaf(run, true);
-    assert_eq!(cancel(&format!("{path}/cancel")).status, 202);
-    assert!(!github.job(waiting).is_completed());
-    github.set_run_deaf(run, false);
-    assert_eq!(cancel(&format!("{path}/cancel")).status, 202);
-    assert_eq!(github.job(waiting).conclusion.as_deref(), Some("cancelled"), "what waits ends at once");
-    assert_eq!(github.wait_completed(running, LIMIT).conclusion.as_deref(), Some("cancelled"));
-    let refused = cancel(&format!("{path}/cancel"));
-    assert_eq!((refused.status, refused.message()), (409, "Cannot cancel a workflow run that is completed."));
-    assert_eq!(call(&github, "GET", &path).body["conclusion"], "cancelled");
-    assert_eq!(cancel("/repos/acme/app/actions/runs/7/cancel").status, 404);
-}
-
-#[test]
-fn jobs_and_runs_are_shown() {
-    let github = github();
-    let job = github.create_job(JobSpec::new("acme/app", &["a", "B"]).name("one"));
-    let run = github.job(job).run_id;
-    let path = format!("/repos/acme/app/actions/jobs/{job}");
-    let shown = call(&github, "GET", &path).body;
-    assert_eq!((&shown["id"], &shown["status"]), (&json!(job), &json!("queued")));
-    assert_eq!((&shown["runner_id"], &shown["labels"]), (&Value::Null, &json!(["a", "B"])));
-    let listed = |query: &str| call(&github, "GET", &format!("/repos/acme/app/actions/runs?{query}")).body;
-    assert_eq!(listed("status=queued&per_page=100")["workflow_runs"][0]["id"], json!(run));
-    assert_eq!(listed("status=in_progress")["total_count"], 0);
-    github.complete_job(job, "cancelled");
-    let shown = call(&github, "GET", &path).body;
-    assert_eq!((&shown["runner_id"], &shown["runner_name"]), (&json!(0), &json!("")));
-    let again = github.rerun_job(job);
-    assert_eq!((github.job(again).run_attempt, github.job(again).run_id), (2, run));
-    let jobs = |rest: &str| call(&github, "GET", &format!("/repos/acme/app/actions/runs/{run}{rest}")).body;
-    assert_eq!(jobs("/jobs")["jobs"][0]["id"], json!(again));
-    assert_eq!(jobs("/jobs?filter=all")["total_count"], 2);
-    assert_eq!(jobs("/attempts/1/jobs")["jobs"][0]["id"], json!(job));
-    assert_eq!(jobs("")["status"], "queued");
-    github.forget_job(again);
-    assert_eq!(call(&github, "GET", &format!("/repos/acme/app/actions/jobs/{again}")).status, 404);
-    let waiting = github.create_job(JobSpec::new("acme/app", &["a"]).status(JobStatus::Waiting));
-    let shown = call(&github, "GET", &format!("/repos/acme/app/actions/jobs/{waiting}")).body;
-    assert_eq!(shown["status"], "waiting");
-    assert_eq!(github.violations(), Vec::<String>::new());
-}
-
-#[test]
-fn ids_are_large_by_turns() {
-    let github = github();
-    let ids: Vec<u64> = (0..8).map(|_| github.create_job(JobSpec::new("acme/app", &["a"]))).collect();
-    assert!(ids.iter().any(|id| *id > 1 << 53) && ids.iter().any(|id| *id < 1 << 53), "{ids:?}");
-    let large = ids.iter().find(|id| **id > 1 << 53).unwrap();
-    let text = call(&github, "GET", &format!("/repos/acme/app/actions/jobs/{large}")).body["id"].to_string();
-    assert_eq!(text, large.to_string());
-}
-
-#[test]
-fn budgets_run_out_and_come_back() {
-    let github = github();
-    github.set_budget("user", 2, 3600);
-    let ask = || call(&github, "GET", "/repos/acme/app");
-    assert_eq!(ask().header("x-ratelimit-remaining"), Some("1"));
-    assert_eq!(call(&github, "GET", "/rate_limit").body["resources"]["core"]["remaining"], 1);
-    assert_eq!(ask().header("x-ratelimit-remaining"), Some("0"));
-    let refused = ask();
-    assert_eq!((refused.status, refused.header("x-ratelimit-remaining")), (403, Some("0")));
-    assert!(refused.message().starts_with("API rate limit exceeded"), "{refused:?}");
-    github.tune(|knobs| knobs.limit_as_429 = true);
-    assert_eq!(ask().status, 429);
-    let jit = json!({ "name": "n", "runner_group_id": 1, "labels": ["a"] });
-    let path = "/repos/acme/app/actions/runners/generate-jitconfig";
-    let made = call_as(&github, "ghp_good", "POST", path, Some(&jit));
-    assert_eq!(
-        (made.status, made.header("x-ratelimit-resource")),
-        (201, Some("actions_runner_registration"))
-    );
-    github.move_clock(3601);
-    assert_eq!(ask().header("x-ratelimit-remaining"), Some("4999"));
-    github.tune(|knobs| knobs.rate_limits = false);
-    assert_eq!(ask().header("x-ratelimit-remaining"), None);
-    assert_eq!(call(&github, "GET", "/rate_limit").status, 404);
-}
-
-#[test]
-fn what_is_known_is_304_and_free() {
-    let github = github();
-    let first = call(&github, "GET", "/repos/acme/app");
-    let tag = first.header("etag").unwrap().to_owned();
-    let mut headers = GOOD.to_vec();
-    headers.push(("If-None-Match", &tag));
-    let again = send(&github, &request("GET", "/repos/acme/app", &headers, None)).unwrap();
-    assert_eq!((again.status, again.body.as_str()), (304, Some("")));
-    assert_eq!(again.header("x-ratelimit-remaining"), first.header("x-ratelimit-remaining"));
-}
-
-#[test]
 fn archives_have_the_checksum_that_is_listed() {
     let github = github();
     let list = call(&github, "GET", "/orgs/acme/actions/runners/downloads").body;
@@ -313,19 +206,8 @@ fn groups_have_names() {
 }
 
 #[test]
-fn the_control_endpoint_does_what_the_demo_needs() {
+fn what_is_no_request_is_noted() {
     let github = github();
-    let command = |body: Value| crate::support::fake(&github, "POST", "/_fake/control", &body);
-    let made =
-        command(json!({ "command": "create_job", "repo": "acme/app", "labels": ["a"], "name": "demo" }));
-    let id = made.body["id"].as_u64().unwrap();
-    assert_eq!(github.job(id).name, "demo");
-    let run_id = made.body["run_id"].clone();
-    assert_eq!(command(json!({ "command": "cancel_run", "run_id": run_id })).body["ok"], true);
-    let ended = command(json!({ "command": "wait_job", "id": id, "status": "completed" }));
-    assert_eq!(ended.body["conclusion"], "cancelled");
-    assert_eq!(command(json!({ "command": "state" })).body["jobs"][0]["name"], "demo");
-    assert_eq!(command(json!({ "command": "dance" })).status, 400);
-    let late = command(json!({ "command": "wait_job", "id": 1, "status": "queued", "limit_ms": 1 }));
-    assert_eq!(late.status, 400);
+    assert!(send(&github, b"GET / HTTP/1.0\r\n\r\n").is_none());
+    assert!(github.violations()[0].contains("broken request"));
 }

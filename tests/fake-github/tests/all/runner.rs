@@ -60,6 +60,11 @@ fn registration_is_checked() {
         409,
         "A runner exists with the same name TAKEN.",
     );
+    let replacing = |body: &mut Value| {
+        body["name"] = json!("taken");
+        body["replace"] = json!(true);
+    };
+    check_registration(replacing, 201, "");
     check_registration(|body| body["name"] = json!("n".repeat(65)), 400, "64");
     check_registration(|body| body["labels"] = json!([]), 400, "labels");
     check_registration(|body| body["group"] = json!("default"), 201, "");
