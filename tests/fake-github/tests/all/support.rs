@@ -215,11 +215,12 @@ pub(crate) fn receiver(statuses: &[u16]) -> (String, Receiver<Arrived>) {
             let mut webhook = Arrived { headers, body: Vec::new() };
             webhook.body = vec![0; webhook.header("content-length").parse().unwrap()];
             reader.read_exact(&mut webhook.body).unwrap();
-            let status = statuses.pop().unwrap_or(200);
-            let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok");
             if arrived.send(webhook).is_err() {
                 return;
             }
+            // Only now: once it is answered, a test may look for it.
+            let status = statuses.pop().unwrap_or(200);
+            let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nok");
         }
     };
     std::thread::Builder::new().name("receiver".to_owned()).spawn(work).unwrap();
