@@ -95,6 +95,14 @@ impl Heartbeats {
         }
     }
 
+    /// Gives all leases up, as the process ends.
+    pub fn let_go_all_leases(&self) {
+        let names: Vec<_> = self.lock().leases.keys().cloned().collect();
+        for name in names {
+            self.let_go_lease(&name);
+        }
+    }
+
     /// The thread's loop: ends with `stop`, calls `on_overrun` once for each overrun step.
     pub fn run(&self, stop: &Stop, mut on_overrun: impl FnMut(Overrun)) {
         loop {

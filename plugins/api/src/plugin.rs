@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
 use thiserror::Error;
 
 use crate::heartbeat::Heartbeats;
@@ -41,19 +40,18 @@ pub struct Services {
 }
 
 /// Says once that a plugin is ready.
-pub struct Ready(Option<Sender<()>>);
+pub struct Ready(Option<Box<dyn FnOnce() + Send>>);
 
 impl Ready {
-    /// `sender` gets one message.
-    pub fn new(sender: Sender<()>) -> Self {
-        Self(Some(sender))
+    /// `told` is called once.
+    pub fn new(told: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(told)))
     }
 
     /// The plugin is ready; saying it again changes nothing.
     pub fn tell(&mut self) {
-        if let Some(sender) = self.0.take() {
-            // The daemon may have stopped waiting; that is its own affair.
-            let _ = sender.send(());
+        if let Some(told) = self.0.take() {
+            told();
         }
     }
 }

@@ -2,16 +2,26 @@
 # Puts GitHub's runner program into $RUNNER_HOME of the guest.
 #
 # Runs in the guest without arguments. Anklet sets, when it knows them:
-#   ANKLET_RUNNER_VERSION   the version that GitHub names now
-#   ANKLET_RUNNER_URL       where its archive lies
-#   ANKLET_RUNNER_SHA256    the archive's checksum
+#   ANKLET_RUNNER_VERSION        the version that GitHub names now
+#   ANKLET_RUNNER_URL_ARM64      where its archive lies (_X64: the one for Intel)
+#   ANKLET_RUNNER_SHA256_ARM64   the archive's checksum (_X64 likewise)
 # A runner that the template brought is used only if it is of that version: GitHub refuses old ones.
 set -euo pipefail
 
 RUNNER_HOME="${RUNNER_HOME:-$HOME/actions-runner}"
 version="${ANKLET_RUNNER_VERSION:-}"
-url="${ANKLET_RUNNER_URL:-}"
-sha256="${ANKLET_RUNNER_SHA256:-}"
+case "$(uname -m)" in
+  x86_64 | x64)
+    arch=x64
+    url="${ANKLET_RUNNER_URL_X64:-}"
+    sha256="${ANKLET_RUNNER_SHA256_X64:-}"
+    ;;
+  *)
+    arch=arm64
+    url="${ANKLET_RUNNER_URL_ARM64:-}"
+    sha256="${ANKLET_RUNNER_SHA256_ARM64:-}"
+    ;;
+esac
 
 mkdir -p "$RUNNER_HOME"
 cd "$RUNNER_HOME"
@@ -26,10 +36,6 @@ if [ -x ./config.sh ] && [ -x ./bin/Runner.Listener ]; then
 fi
 
 if [ -z "$url" ]; then
-  case "$(uname -m)" in
-    x86_64 | x64) arch=x64 ;;
-    *) arch=arm64 ;;
-  esac
   latest="$(curl -fsSL --retry 3 -o /dev/null -w '%{url_effective}' https://github.com/actions/runner/releases/latest)"
   version="${latest##*/v}"
   url="https://github.com/actions/runner/releases/download/v$version/actions-runner-osx-$arch-$version.tar.gz"

@@ -26,7 +26,7 @@ pub(crate) struct Hub {
     client: Client,
     scope: Scope,
     web_url: String,
-    archive: Mutex<Option<(Instant, Archive)>>,
+    archives: Mutex<Option<(Instant, Archives)>>,
 }
 
 /// What GitHub says of a job.
@@ -40,12 +40,11 @@ pub(crate) enum Asked {
     Unknown,
 }
 
-/// The runner program that GitHub wants to see now.
+/// The runner program that GitHub wants to see now, for each processor: the guest knows which it has.
 #[derive(Clone, Debug)]
-pub(crate) struct Archive {
+pub(crate) struct Archives {
     pub(crate) version: String,
-    pub(crate) url: String,
-    pub(crate) sha256: Option<String>,
+    pub(crate) macos: Vec<RunnerDownload>,
 }
 
 /// Why GitHub did not do it.
@@ -95,7 +94,7 @@ impl Hub {
             client: Client::new(&section.github, &section.limits)?,
             scope: section.scope.clone(),
             web_url: section.github.web_url.clone(),
-            archive: Mutex::new(None),
+            archives: Mutex::new(None),
         })
     }
 
@@ -168,39 +167,31 @@ impl Hub {
     }
 
     /// The runner program that GitHub wants to see, asked once a day; none if GitHub does not say.
-    pub(crate) fn archive(&self, ear: &Ear<'_>) -> Option<Archive> {
-        let mut known = self.archive.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((asked_at, archive)) = known.as_ref()
+    pub(crate) fn archives(&self, ear: &Ear<'_>) -> Option<Archives> {
+        let mut known = self.archives.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((asked_at, archives)) = known.as_ref()
             && asked_at.elapsed() < ARCHIVE_LIFE
         {
-            return Some(archive.clone());
+            return Some(archives.clone());
         }
         match self.client.downloads(&self.scope, ear) {
             Ok(downloads) => {
-                let archive = for_this_mac(downloads)?;
-                *known = Some((Instant::now(), archive.clone()));
-                Some(archive)
+                let archives = for_macos(downloads)?;
+                *known = Some((Instant::now(), archives.clone()));
+                Some(archives)
             }
             Err(error) => {
                 warn!(error:% = error; "GitHub does not say which runner version it wants; the template's or the newest is used");
-                known.as_ref().map(|(_, archive)| archive.clone())
+                known.as_ref().map(|(_, archives)| archives.clone())
             }
         }
     }
 }
 
-/// VMs of macOS have their host's processor.
-fn for_this_mac(downloads: Vec<RunnerDownload>) -> Option<Archive> {
-    let architecture = if std::env::consts::ARCH == "x86_64" { "x64" } else { "arm64" };
-    let is_macos = |download: &&RunnerDownload| download.os == "osx";
-    let found = downloads.iter().filter(is_macos).find(|download| download.architecture == architecture);
-    // A list without this processor is odd, but any program for macOS beats none.
-    let download = found.or_else(|| downloads.iter().find(is_macos))?;
-    Some(Archive {
-        version: download.version.clone(),
-        url: download.url.clone(),
-        sha256: download.sha256.clone(),
-    })
+fn for_macos(downloads: Vec<RunnerDownload>) -> Option<Archives> {
+    let macos: Vec<_> = downloads.into_iter().filter(|download| download.os == "osx").collect();
+    let version = macos.first()?.version.clone();
+    Some(Archives { version, macos })
 }
 
 fn repository(job: &Job) -> Repository<'_> {

@@ -11,7 +11,7 @@ use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{GuestRun, ReadyImage, Stage, VmError, VmRecord, VmVerb};
 
 use crate::facts::job_log;
-use crate::hub::Archive;
+use crate::hub::Archives;
 use crate::outcome::{Blame, Failure, Outcome, Setback, vm_setback};
 use crate::shell::quoted;
 use crate::worker::{InHand, Worker, follow, fresh_vm_name};
@@ -109,9 +109,9 @@ impl Worker {
     fn install(&mut self, claim: &mut Claim, hand: &mut InHand) -> Result<(), Setback> {
         let limit = self.limits().install_runner;
         self.save(claim, hand, Stage::Installing, limit + self.limits().github_retry_total)?;
-        let archive = self.hub.archive(&self.until_stop());
+        let archives = self.hub.archives(&self.until_stop());
         job_log!(info, claim; "installing github runner inside of vm", vmName:% = hand.record.vm);
-        let line = install_line(archive.as_ref());
+        let line = install_line(archives.as_ref());
         self.guest(claim, hand, "install-runner", &line, None, limit)
     }
 
@@ -180,22 +180,31 @@ fn ledger_setback(error: &HostError) -> Setback {
     Setback::Failed(Failure::new(error.to_string(), Counted::No, Blame::Host))
 }
 
-/// The line that installs the runner: the archive's facts go in as the script's environment.
-fn install_line(archive: Option<&Archive>) -> String {
-    match archive {
-        None => "./install-runner.bash".to_owned(),
-        Some(archive) => format!(
-            "ANKLET_RUNNER_VERSION={} ANKLET_RUNNER_URL={} ANKLET_RUNNER_SHA256={} ./install-runner.bash",
-            quoted(&archive.version),
-            quoted(&archive.url),
-            quoted(archive.sha256.as_deref().unwrap_or_default()),
-        ),
+/// The line that installs the runner: the archives' facts go in as the script's environment.
+fn install_line(archives: Option<&Archives>) -> String {
+    let mut line = String::new();
+    if let Some(archives) = archives {
+        line = format!("ANKLET_RUNNER_VERSION={} ", quoted(&archives.version));
+        for download in &archives.macos {
+            let processor = match download.architecture.as_str() {
+                "arm64" => "ARM64",
+                "x64" => "X64",
+                _ => continue,
+            };
+            line += &format!("ANKLET_RUNNER_URL_{processor}={} ", quoted(&download.url));
+            let sha256 = download.sha256.as_deref().unwrap_or_default();
+            line += &format!("ANKLET_RUNNER_SHA256_{processor}={} ", quoted(sha256));
+        }
     }
+    line + "./install-runner.bash"
 }
 
 /// The line that registers the runner. The token comes in by standard input, so that no argument list of the host holds it.
 fn register_line(vm: &VmName, url: &str, labels: &[String], group: Option<&str>) -> String {
-    let labels = labels.join(",");
+    // config.sh takes a value that begins with a dash for an option; the order of labels means nothing to GitHub.
+    let (dashed, plain): (Vec<&str>, Vec<&str>) =
+        labels.iter().map(String::as_str).partition(|label| label.starts_with('-'));
+    let labels = [plain, dashed].concat().join(",");
     let mut line = format!(
         "IFS= read -r token && ./register-runner.bash {} \"$token\" {} {}",
         quoted(vm.as_str()),

@@ -1,0 +1,314 @@
+//! What the daemon builds once and hands to its plugins: host, VM driver, stores, heartbeat, and the lease on each plugin's name.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use log::{error, info, warn};
+
+use anklet_handler_github::Desk;
+use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::heartbeat::Heartbeats;
+use anklet_plugin_api::host::Host;
+use anklet_plugin_api::limits::Limits;
+use anklet_plugin_api::log_context;
+use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::plugin::{Ready, Services};
+use anklet_plugin_api::report::Report;
+use anklet_plugin_api::section::Section;
+use anklet_plugin_api::stop::{Stop, Stopper, stop};
+use anklet_plugin_api::store::{Lease, Leased, Store, StoreError};
+
+use crate::anka::{Anka, AnkaSettings};
+use crate::config::env::Environment;
+use crate::config::{Config, DatabaseChoice, PluginConfig};
+use crate::crew::{self, Hand};
+use crate::daemon::Event;
+use crate::host::process::{process_id_text, process_is_gone};
+use crate::host::{DEFAULT_SLOTS, HostSettings, MacHost};
+use crate::metrics::Unwatched;
+use crate::registry::{self, Role};
+use crate::store::embedded::{EmbeddedStore, Options};
+
+/// An ended job is remembered for this much longer than its webhook can be redelivered.
+const TOMBSTONE_SLACK: Duration = Duration::from_secs(24 * 3_600);
+
+/// A service that cannot be had. The message is constant, since alarms are built on it.
+#[derive(Debug)]
+pub(crate) struct SetupError {
+    pub(crate) message: &'static str,
+    pub(crate) cause: String,
+}
+
+/// What all plugins share.
+pub(crate) struct Shared {
+    host: Arc<MacHost>,
+    anka: Arc<Anka>,
+    stores: Stores,
+    heartbeats: Heartbeats,
+    report: Arc<dyn Report>,
+    desk: Desk,
+    limits: Limits,
+    process: String,
+    /// The handlers started so far, for the janitor.
+    handlers: Vec<(Section, Arc<dyn Store>)>,
+}
+
+impl Shared {
+    /// Builds and checks the services that this config's plugins need.
+    pub(crate) fn build(
+        config: &Config,
+        environment: &Environment,
+        heartbeats: Heartbeats,
+    ) -> Result<Self, SetupError> {
+        let folder = environment.config_folder().ok_or_else(|| SetupError {
+            message: "unable to get user home directory",
+            cause: "the variable HOME is not set; set it to the home folder of the user whose VMs are used".to_owned(),
+        })?;
+        let host = open_host(config, folder.clone())?;
+        let anka = Arc::new(new_anka(config, environment, folder));
+        if config.plugins.iter().any(|plugin| registry::role(&plugin.section.kind) == Some(Role::Handler)) {
+            let facts = anka
+                .check(&Ear::deaf())
+                .map_err(|error| SetupError { message: "unable to create anka cli", cause: error.to_string() })?;
+            info!(anka_version = facts.version.as_str(), license = facts.license.as_str(); "anka is usable");
+        }
+        Ok(Self {
+            host: Arc::new(host),
+            anka,
+            stores: Stores::open(config)?,
+            heartbeats,
+            report: Arc::new(Unwatched),
+            desk: Desk::default(),
+            limits: config.limits.clone(),
+            process: process_id_text(),
+            handlers: Vec::new(),
+        })
+    }
+
+    /// How long undoing may take after a stop.
+    pub(crate) fn undo_limit(&self) -> Duration {
+        self.limits.undo
+    }
+
+    /// Starts a plugin's thread.
+    pub(crate) fn start_plugin(
+        &mut self,
+        plugin: PluginConfig,
+        (drain, interrupt): (Stop, Stop),
+        events: &Sender<Event>,
+    ) -> Result<Hand, SetupError> {
+        let section = plugin.section;
+        let store = self.stores.queue(&plugin.database, &section.queue)?;
+        let unknown = || SetupError { message: "plugin not supported", cause: section.kind.clone() };
+        let role = registry::role(&section.kind).ok_or_else(unknown)?;
+        let built = registry::build(section.clone(), &self.desk).ok_or_else(unknown)?;
+        info!(plugin:% = section.name; "starting plugin");
+        let lease = self.lease(&section, &store, interrupt.clone());
+        let services = self.services(&store, drain, interrupt);
+        if role == Role::Handler {
+            self.handlers.push((section.clone(), store));
+        }
+        crew::start(built, role, &section, services, lease, events).map_err(no_thread)
+    }
+
+    fn services(&self, store: &Arc<dyn Store>, drain: Stop, interrupt: Stop) -> Services {
+        Services {
+            drain,
+            interrupt,
+            store: Arc::clone(store),
+            vms: Arc::clone(&self.anka) as _,
+            host: Arc::clone(&self.host) as _,
+            heartbeats: self.heartbeats.clone(),
+            report: Arc::clone(&self.report),
+            ready: Ready::new(|| {}),
+        }
+    }
+
+    /// Takes the name of a plugin, so that no other process works under it: claims are held by names.
+    fn lease(&self, section: &Section, store: &Arc<dyn Store>, interrupt: Stop) -> crew::Lease {
+        let lease = self.new_lease(&section.name, section.claim_life);
+        let (store, heartbeats, name) = (Arc::clone(store), self.heartbeats.clone(), section.name.clone());
+        Box::new(move || {
+            let taken = take_lease(&*store, &lease, &Ear::to_stop(&interrupt))
+                .map_err(|held_by| format!("the name {name} is in use by {held_by}; give this plugin another `name`"))?;
+            if taken {
+                heartbeats.keep_lease(&store, lease);
+            }
+            Ok(taken)
+        })
+    }
+
+    fn new_lease(&self, name: &PluginName, life: Duration) -> Lease {
+        Lease {
+            name: format!("plugin/{name}"),
+            host: self.host.id().clone(),
+            process: self.process.clone(),
+            predecessor_is_gone: process_is_gone,
+            life,
+        }
+    }
+
+    /// Starts the thread that renews claims and leases.
+    pub(crate) fn start_heartbeat(&self, events: &Sender<Event>) -> HeartbeatThread {
+        let (stopper, stop) = stop();
+        let (heartbeats, events) = (self.heartbeats.clone(), events.clone());
+        let spawned = Builder::new().name("heartbeat".to_owned()).spawn(move || {
+            heartbeats.run(&stop, |overrun| drop(events.send(Event::Overrun(overrun))));
+        });
+        let thread = spawned.map_err(|error| error!(error:% = error; "cannot start the heartbeat")).ok();
+        HeartbeatThread { heartbeats: self.heartbeats.clone(), stopper, thread }
+    }
+
+    /// Starts the janitor, once every handler has read what it held; none is needed without handlers.
+    pub(crate) fn start_janitor(&self, stop: Stop) -> Result<Option<JoinHandle<()>>, SetupError> {
+        let Some((section, _)) = self.handlers.first() else { return Ok(None) };
+        let life = section.claim_life;
+        let sites = self.handlers.iter().map(|(section, store)| {
+            (section.clone(), self.services(store, stop.clone(), stop.clone()))
+        });
+        let lease = self.new_lease(&section.name, life);
+        let is_leased = Box::new(move |store: &Arc<dyn Store>, name: &PluginName| {
+            let lease = Lease { name: format!("plugin/{name}"), ..lease.clone() };
+            match store.lease(&lease) {
+                // Nobody had the name; nor do we need it.
+                Ok(Leased::Ours) => {
+                    let _ = store.release(&lease);
+                    false
+                }
+                Ok(Leased::Theirs { .. }) | Err(_) => true,
+            }
+        });
+        let janitor = anklet_handler_github::janitor(sites.collect(), self.desk.clone(), is_leased)
+            .map_err(|error| SetupError { message: "cannot start the janitor", cause: error.to_string() })?;
+        let context = log_context::inherit();
+        let thread = Builder::new().name("janitor".to_owned()).spawn(move || {
+            let _context = context.enter();
+            janitor.run(&stop);
+        });
+        thread.map(Some).map_err(no_thread)
+    }
+}
+
+fn no_thread(error: std::io::Error) -> SetupError {
+    SetupError { message: "cannot start a thread", cause: error.to_string() }
+}
+
+fn open_host(config: &Config, folder: PathBuf) -> Result<MacHost, SetupError> {
+    let settings = HostSettings {
+        folder,
+        n_slots: DEFAULT_SLOTS,
+        cpu_count: config.host.cpu_count,
+        memory_bytes: config.host.memory_bytes,
+    };
+    MacHost::open(settings)
+        .map_err(|error| SetupError { message: "unable to use the host's own files", cause: error.to_string() })
+}
+
+fn new_anka(config: &Config, environment: &Environment, folder: PathBuf) -> Anka {
+    let environment = environment.for_children().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Anka::new(AnkaSettings {
+        environment: environment.collect(),
+        timeouts: config.anka_timeouts.clone(),
+        limits: config.limits.clone(),
+        folder,
+        secrets: config.secrets.clone(),
+    })
+}
+
+/// Waits for a name for as long as its holder's lease can last; false if a stop came first, an error names the holder.
+fn take_lease(store: &dyn Store, lease: &Lease, ear: &Ear<'_>) -> Result<bool, String> {
+    let gives_up_at = Instant::now() + lease.life;
+    let mut is_said = false;
+    loop {
+        let (what, wait) = match store.lease(lease) {
+            Ok(Leased::Ours) => return Ok(true),
+            Ok(Leased::Theirs { host, process, left }) => {
+                if Instant::now() >= gives_up_at {
+                    return Err(format!("the process {process} on the host {host}"));
+                }
+                (format!("held by the process {process} on the host {host}"), left.min(lease.life / 6))
+            }
+            Err(error @ (StoreError::Away { .. } | StoreError::Lost | StoreError::Broken { .. })) => {
+                (error.to_string(), Duration::from_secs(1))
+            }
+        };
+        if !is_said {
+            warn!(name = lease.name.as_str(), error = what.as_str(); "waiting for the plugin's name");
+            is_said = true;
+        }
+        if ear.rest_until(Instant::now() + wait.max(Duration::from_millis(10))) {
+            return Ok(false);
+        }
+    }
+}
+
+/// The heartbeat's thread, ended last.
+pub(crate) struct HeartbeatThread {
+    heartbeats: Heartbeats,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HeartbeatThread {
+    /// Gives all names back and ends the thread.
+    pub(crate) fn end(self) {
+        drop(self.stopper);
+        if let Some(thread) = self.thread {
+            let _ = thread.join();
+        }
+        self.heartbeats.let_go_all_leases();
+    }
+}
+
+/// The open queue files, each with its queues.
+struct Stores(BTreeMap<PathBuf, Arc<EmbeddedStore>>);
+
+impl Stores {
+    fn open(config: &Config) -> Result<Self, SetupError> {
+        let redeliver_hours = config.plugins.iter().map(|plugin| plugin.section.redeliver_hours).max().unwrap_or(24);
+        let mut stores = BTreeMap::new();
+        for plugin in &config.plugins {
+            match &plugin.database {
+                DatabaseChoice::Embedded(path) => {
+                    if stores.contains_key(path) {
+                        continue;
+                    }
+                    let options = Options {
+                        queue: plugin.section.queue.clone(),
+                        tombstone_life: Duration::from_secs(u64::from(redeliver_hours) * 3_600) + TOMBSTONE_SLACK,
+                        claim_life: config.claim_life,
+                        ..Options::default()
+                    };
+                    let store = EmbeddedStore::open(path, &options).map_err(|error| no_database(error.to_string()))?;
+                    stores.insert(path.clone(), store);
+                }
+                DatabaseChoice::Redis(_) => return Err(no_redis()),
+            }
+        }
+        Ok(Self(stores))
+    }
+
+    fn queue(&self, choice: &DatabaseChoice, queue: &str) -> Result<Arc<dyn Store>, SetupError> {
+        match choice {
+            DatabaseChoice::Embedded(path) => {
+                let store = self.0.get(path).ok_or_else(|| no_database("the queue file is not open".to_owned()))?;
+                store.queue(queue).map(|store| store as _).map_err(|error| no_database(error.to_string()))
+            }
+            DatabaseChoice::Redis(_) => Err(no_redis()),
+        }
+    }
+}
+
+fn no_database(cause: String) -> SetupError {
+    SetupError { message: "unable to access database", cause }
+}
+
+fn no_redis() -> SetupError {
+    let cause = "this version keeps its queue in a file only; leave out `database` and `global_database_url`";
+    no_database(cause.to_owned())
+}
