@@ -254,4 +254,4 @@ fn measured_memory_bytes() -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,9 +21,12 @@ pub(crate) enum Sharing {
     Alone,
 }
 
-/// A lock that is held.
+/// A lock that is held. Dropping it gives it back, also for a child that has the file.
 #[derive(Debug)]
-pub(crate) struct FileLock(File);
+pub(crate) struct FileLock {
+    file: File,
+    is_left: bool,
+}
 
 impl FileLock {
     /// Takes the lock on a file, which is made if it is missing; none if others are in the way.
@@ -34,7 +37,7 @@ impl FileLock {
             Sharing::Alone => FlockOperation::NonBlockingLockExclusive,
         };
         match rustix::io::retry_on_intr(|| flock(&file, operation)) {
-            Ok(()) => Ok(Some(Self(file))),
+            Ok(()) => Ok(Some(Self::of(file))),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -51,14 +54,32 @@ impl FileLock {
         let (taken, takes) = bounded(1);
         thread::Builder::new().name("file lock".to_string()).stack_size(64 << 10).spawn(move || {
             let locked = rustix::io::retry_on_intr(|| flock(&file, operation));
-            let _ = taken.send(locked.map(|()| Self(file)).map_err(io::Error::from));
+            let _ = taken.send(locked.map(|()| Self::of(file)).map_err(io::Error::from));
         })?;
         Ok(takes)
     }
 
-    /// The locked file, for a child: the lock lasts until the child, too, has let go.
+    /// The locked file, for a child that must keep the lock when we die.
     pub(crate) fn file(&self) -> io::Result<File> {
-        self.0.try_clone()
+        self.file.try_clone()
+    }
+
+    /// Lets go without giving the lock back: whoever else has the file keeps it.
+    pub(crate) fn leave(mut self) {
+        self.is_left = true;
+    }
+
+    fn of(file: File) -> Self {
+        Self { file, is_left: false }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if !self.is_left {
+            // Closing it would not do: for a moment, every child that another thread is just making has the file too.
+            let _ = flock(&self.file, FlockOperation::Unlock);
+        }
     }
 }
 
