@@ -2,5 +2,7 @@
 //!
 //! Nothing here waits for time to pass: tests wait for what GitHub, anka or the log shows, with a generous limit.
 
+mod crash;
 mod jobs;
+mod signals;
 mod support;

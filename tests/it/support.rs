@@ -130,6 +130,12 @@ impl World {
         JobSpec::new(REPO, &[&format!("anka-template:{TEMPLATE}"), &format!("anka-template-tag:{TAG}")])
     }
 
+    /// The same, with a label that tells its registrations from others'.
+    pub(crate) fn job_labelled(&self, label: &str) -> JobSpec {
+        let [template, tag] = [format!("anka-template:{TEMPLATE}"), format!("anka-template-tag:{TAG}")];
+        JobSpec::new(REPO, &[&template, &tag, label])
+    }
+
     /// Asserts that no VM, no runner, no record and no job is left, and that GitHub was asked nothing wrong.
     pub(crate) fn assert_clean(&self, anklet: &Anklet) {
         anklet.wait_for("every VM gone", || self.vms_made_by_us().is_empty());
