@@ -3,6 +3,7 @@
 //! This is where the arguments stand; how a command is run is in `command.rs`, what its answer means in `reply.rs`.
 //! Text of strangers is never an option, and secrets reach a guest through standard input only.
 
+pub(crate) mod call;
 pub(crate) mod command;
 pub(crate) mod output;
 pub(crate) mod reply;
@@ -25,7 +26,8 @@ use anklet_plugin_api::section::Secret;
 use anklet_plugin_api::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed, VmVerb};
 use serde_json::Value;
 
-use crate::anka::command::{Call, Commands, Input};
+use crate::anka::call::{Call, Input};
+use crate::anka::command::Commands;
 use crate::anka::templates::PullLock;
 use crate::anka::timeouts::AnkaTimeouts;
 

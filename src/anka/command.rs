@@ -5,7 +5,6 @@
 //! all of its process group. One that ends by itself leaves its group alone: a started VM may live there.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, PipeWriter};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,14 +14,13 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::ear::{Ear, Heard};
-use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::vm::VmError;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{debug, error, info};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::anka::call::{Call, Input};
 use crate::anka::output::{Captured, Pipes};
-use crate::anka::text::argument_fault;
 
 /// What children see of our environment, besides `LC_*` and `ANKA_*`.
 const PASSED_ON: &[&str] = &["HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "LANG"];
@@ -37,26 +35,6 @@ pub(crate) struct Commands {
     report: Duration,
 }
 
-/// A command to run, put together word by word.
-pub(crate) struct Call {
-    verb: &'static str,
-    arguments: Vec<OsString>,
-    /// The command as the log may show it: our own words and VM names, `…` for everything else.
-    shown: String,
-    input: Input,
-    limit: Duration,
-}
-
-/// A command's standard input.
-pub(crate) enum Input {
-    /// Nothing.
-    Empty,
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// This file, which the child then holds open, together with any lock on it.
-    File(File),
-}
-
 /// How a command ended by itself.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -66,69 +44,6 @@ pub(crate) struct Ended {
     pub(crate) output: Captured,
     /// Standard error.
     pub(crate) errors: Captured,
-}
-
-impl Call {
-    /// `anka -j VERB`; a verb of two words is two arguments. Killed after `limit`.
-    pub(crate) fn new(verb: &'static str, limit: Duration) -> Self {
-        let arguments = ["-j"].into_iter().chain(verb.split(' ')).map(OsString::from).collect();
-        Self { verb, arguments, shown: format!("anka -j {verb}"), input: Input::Empty, limit }
-    }
-
-    /// Adds a word of our own.
-    pub(crate) fn word(mut self, word: &'static str) -> Self {
-        self.shown.push(' ');
-        self.shown.push_str(word);
-        self.arguments.push(word.into());
-        self
-    }
-
-    /// Adds the name of one of our VMs.
-    pub(crate) fn vm(mut self, vm: &VmName) -> Result<Self, VmError> {
-        self = self.value(vm.as_str())?;
-        self.shown.truncate(self.shown.len() - "…".len());
-        self.shown.push_str(vm.as_str());
-        Ok(self)
-    }
-
-    /// Adds `VM:`, the home of the guest's user as `cp` knows it.
-    pub(crate) fn guest_home(self, vm: &VmName) -> Result<Self, VmError> {
-        let mut call = self.vm(vm)?;
-        if let Some(last) = call.arguments.last_mut() {
-            last.push(":");
-        }
-        call.shown.push(':');
-        Ok(call)
-    }
-
-    /// What it does, for errors and logs.
-    pub(crate) fn verb(&self) -> &'static str {
-        self.verb
-    }
-
-    /// Adds text that may be a stranger's. Text that could be taken for an option is refused.
-    pub(crate) fn value(self, text: &str) -> Result<Self, VmError> {
-        match argument_fault(text) {
-            None => Ok(self.hidden(text)),
-            Some(fault) => Err(VmError::NotStarted {
-                verb: self.verb,
-                source: io::Error::new(io::ErrorKind::InvalidInput, fault),
-            }),
-        }
-    }
-
-    /// Adds text that the guest, not `anka`, reads, or that cannot be an option.
-    pub(crate) fn hidden(mut self, text: impl Into<OsString>) -> Self {
-        self.shown.push_str(" …");
-        self.arguments.push(text.into());
-        self
-    }
-
-    /// Gives it a standard input.
-    pub(crate) fn input(mut self, input: Input) -> Self {
-        self.input = input;
-        self
-    }
 }
 
 impl Commands {

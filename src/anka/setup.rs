@@ -4,7 +4,7 @@ use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::vm::VmError;
 use thiserror::Error;
 
-use crate::anka::command::Call;
+use crate::anka::call::Call;
 use crate::anka::text::printable;
 use crate::anka::{Anka, reply};
 

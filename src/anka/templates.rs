@@ -15,7 +15,7 @@ use anklet_plugin_api::vm::{ReadyImage, VmError, VmListed};
 use log::debug;
 
 use crate::anka::Anka;
-use crate::anka::command::{Call, Input};
+use crate::anka::call::{Call, Input};
 use crate::anka::reply;
 use crate::anka::text::{argument_fault, printable};
 use crate::host::lock::{FileLock, Sharing};
