@@ -1,0 +1,258 @@
+//! What may be written on the command line. One table of flags and commands feeds the parser and `--help`.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser};
+use thiserror::Error;
+
+/// Exit code when all went well.
+pub(crate) const EXIT_OK: u8 = 0;
+/// Exit code when something failed: the config, the start, a plugin.
+pub(crate) const EXIT_FAILURE: u8 = 1;
+/// Exit code when the command line was wrong; nothing was done.
+pub(crate) const EXIT_USAGE: u8 = 2;
+
+/// A flag.
+#[derive(Debug)]
+pub(crate) struct Flag {
+    /// Its names without dashes, the usual one first. A name of one letter takes one dash.
+    pub(crate) names: &'static [&'static str],
+    /// What follows it, if something does.
+    pub(crate) value: Option<&'static str>,
+    /// What it does.
+    pub(crate) meaning: &'static str,
+}
+
+/// A word that makes the program do something else than run.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// The word; empty for none.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) meaning: &'static str,
+}
+
+/// All flags; each may stand before or behind the command.
+pub(crate) const FLAGS: &[Flag] = &[
+    Flag {
+        names: &["c", "config"],
+        value: Some("FILE"),
+        meaning: "use this config instead of ~/.config/anklet/config.yml",
+    },
+    Flag { names: &["h", "help"], value: None, meaning: "show this help and exit" },
+    Flag { names: &["version"], value: None, meaning: "show the version and exit" },
+];
+
+/// All commands.
+pub(crate) const COMMANDS: &[Command] = &[
+    Command { name: "", meaning: "run the plugins of the config, in the foreground" },
+    Command {
+        name: "check",
+        meaning: "read the config, look at anka, the store and the credentials, say what is wrong, and exit",
+    },
+];
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Run, with the config of `-c`.
+    Run {
+        /// `-c`.
+        config: Option<PathBuf>,
+    },
+    /// `check`.
+    Check {
+        /// `-c`.
+        config: Option<PathBuf>,
+    },
+    /// `--help`.
+    Help,
+    /// `--version`.
+    Version,
+}
+
+/// A command line that cannot be understood. The text says what to write.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum UsageError {
+    /// No such flag.
+    #[error("there is no flag `{0}`; `anklet --help` lists those there are")]
+    UnknownFlag(String),
+    /// No such command.
+    #[error(
+        "there is no command `{0}`; `anklet --help` lists those there are, and a config is named with `-c {0}`"
+    )]
+    UnknownCommand(String),
+    /// Two commands.
+    #[error("`{0}` is one word too many: write one command")]
+    TooMany(String),
+    /// Nothing after a flag that needs something.
+    #[error("`{0}` needs a value behind it: write `-c FILE`")]
+    MissingValue(String),
+    /// Something after a flag that needs nothing.
+    #[error("`{0}` takes no value: write it alone")]
+    UnwantedValue(String),
+    /// `-c` twice.
+    #[error("`-c` is given twice: name one config")]
+    Twice,
+}
+
+/// What the arguments, without the program's name, ask for.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut parser = Parser::from_args(arguments.into_iter().map(with_two_dashes));
+    let mut config = None;
+    let mut command = None;
+    while let Some(argument) = parser.next().map_err(unexpected)? {
+        match argument {
+            Arg::Short('c') | Arg::Long("c" | "config") => {
+                let value = parser.value().map_err(|_| UsageError::MissingValue("-c".to_owned()))?;
+                if value.is_empty() {
+                    return Err(UsageError::MissingValue("-c".to_owned()));
+                }
+                if config.replace(PathBuf::from(value)).is_some() {
+                    return Err(UsageError::Twice);
+                }
+            }
+            Arg::Short('h') | Arg::Long("h" | "help") => return alone(&mut parser, "--help", Request::Help),
+            Arg::Long("version") => return alone(&mut parser, "--version", Request::Version),
+            Arg::Short(letter) => return Err(UsageError::UnknownFlag(format!("-{letter}"))),
+            Arg::Long(name) => return Err(UsageError::UnknownFlag(format!("--{name}"))),
+            Arg::Value(word) => {
+                let word = word.to_string_lossy().into_owned();
+                if command.is_some() {
+                    return Err(UsageError::TooMany(word));
+                }
+                command = Some(word);
+            }
+        }
+    }
+    match command.as_deref() {
+        None => Ok(Request::Run { config }),
+        Some("check") => Ok(Request::Check { config }),
+        Some(other) => Err(UsageError::UnknownCommand(other.to_owned())),
+    }
+}
+
+/// The request of a flag that takes no value. `=true` is how Go programs write that it is meant.
+fn alone(parser: &mut Parser, flag: &str, request: Request) -> Result<Request, UsageError> {
+    match parser.optional_value() {
+        Some(value) if value != "true" => Err(UsageError::UnwantedValue(flag.to_owned())),
+        Some(_) | None => Ok(request),
+    }
+}
+
+/// The Go program takes its flags with one dash or two. A long name after one dash gets the second.
+fn with_two_dashes(argument: OsString) -> OsString {
+    let Some(text) = argument.to_str() else { return argument };
+    let Some(rest) = text.strip_prefix('-') else { return argument };
+    let name = rest.split('=').next().unwrap_or(rest);
+    let is_long_name = FLAGS.iter().any(|flag| flag.names.contains(&name) && name.len() > 1);
+    if is_long_name { OsString::from(format!("-{text}")) } else { argument }
+}
+
+fn unexpected(error: lexopt::Error) -> UsageError {
+    match error {
+        lexopt::Error::UnexpectedValue { option, .. } => UsageError::UnwantedValue(option),
+        lexopt::Error::UnexpectedOption(option) => UsageError::UnknownFlag(option),
+        other => UsageError::UnknownFlag(other.to_string()),
+    }
+}
+
+/// Writes what `--help` says.
+pub(crate) fn write_help(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "Anklet runs GitHub Actions jobs in ephemeral macOS VMs on your own Macs.\n\nUsage:")?;
+    for command in COMMANDS {
+        let name = if command.name.is_empty() { String::new() } else { format!(" {}", command.name) };
+        writeln!(out, "  anklet{name} [-c FILE]\n      {}", command.meaning)?;
+    }
+    writeln!(out, "\nFlags:")?;
+    for flag in FLAGS {
+        let names: Vec<_> = flag.names.iter().map(|name| dashed(name)).collect();
+        let value = flag.value.map_or(String::new(), |value| format!(" {value}"));
+        writeln!(out, "  {:<22} {}", format!("{}{value}", names.join(", ")), flag.meaning)?;
+    }
+    writeln!(
+        out,
+        "\nExit codes: {EXIT_OK} all well, {EXIT_FAILURE} something failed, {EXIT_USAGE} wrong command line."
+    )?;
+    writeln!(out, "More in the manual: man anklet, man anklet.yml")
+}
+
+/// Writes what `--version` says: the bare version on the first line.
+pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn dashed(name: &str) -> String {
+    if name.len() == 1 { format!("-{name}") } else { format!("--{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: Result<Request, &str>) {
+        let parsed = parse(line.split_whitespace().map(OsString::from));
+        match (&parsed, &expected) {
+            (Ok(request), Ok(expected)) => assert_eq!(request, expected, "{line}"),
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{line}: {error}"),
+            _ => panic!("{line}: {parsed:?} is not {expected:?}"),
+        }
+    }
+
+    fn run(config: &str) -> Result<Request, &'static str> {
+        Ok(Request::Run { config: Some(config.into()) })
+    }
+
+    #[test]
+    fn every_spelling_is_understood() {
+        check("", Ok(Request::Run { config: None }));
+        for spelling in
+            ["-c a.yml", "-c=a.yml", "--c a.yml", "--c=a.yml", "-ca.yml", "--config a.yml", "-config=a.yml"]
+        {
+            check(spelling, run("a.yml"));
+        }
+        for spelling in ["-version", "--version", "-version=true", "-c x --version", "check -version"] {
+            check(spelling, Ok(Request::Version));
+        }
+        for spelling in ["-h", "--h", "-help", "--help", "check --help"] {
+            check(spelling, Ok(Request::Help));
+        }
+        check("check", Ok(Request::Check { config: None }));
+        check("check -c a", Ok(Request::Check { config: Some("a".into()) }));
+        check("-c a check", Ok(Request::Check { config: Some("a".into()) }));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        check("-c", Err("write `-c FILE`"));
+        check("--config=", Err("write `-c FILE`"));
+        check("-c a -c b", Err("twice"));
+        check("--colour", Err("no flag `--colour`"));
+        check("-x", Err("no flag `-x`"));
+        check("config.yml", Err("named with `-c config.yml`"));
+        check("check check", Err("one word too many"));
+        check("--version=1 x", Err("`--version` takes no value"));
+    }
+
+    #[test]
+    fn help_names_everything() {
+        let mut out = Vec::new();
+        write_help(&mut out).unwrap();
+        let help = String::from_utf8(out).unwrap();
+        for flag in FLAGS {
+            assert!(flag.names.iter().all(|name| help.contains(&dashed(name))), "{help}");
+            assert!(help.contains(flag.meaning), "{help}");
+        }
+        assert!(COMMANDS.iter().all(|command| help.contains(command.meaning)), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    }
+
+    #[test]
+    fn the_version_is_bare() {
+        let mut out = Vec::new();
+        write_version(&mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap().lines().next(), Some(env!("CARGO_PKG_VERSION")));
+    }
+}
