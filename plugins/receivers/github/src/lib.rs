@@ -2,27 +2,48 @@
 //!
 //! A webhook is stored first and answered then, so that GitHub never believes delivered what is not on disk. Anything that cannot be
 //! stored gets an answer outside 2xx, which GitHub records as a failed delivery.
+//!
+//! A webhook's way through the files: `webhook` looks at its head, then at its `signature` (`unsigned` if that does not fit), reads
+//! it (`form`), and hands it to the `store_threads` as a `delivery`.
 
+mod delivery;
 mod form;
 mod signature;
+mod store_threads;
+mod unsigned;
 mod webhook;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::select;
 use log::{debug, info};
 
-use anklet_http::{Limits as HttpLimits, Server};
+use anklet_http::{Limits as HttpLimits, Running, Server, ServerError};
 use anklet_plugin_api::log_context;
 use anklet_plugin_api::plugin::{Plugin, PluginError, Problem, Services};
 use anklet_plugin_api::report::Status;
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
 
 use crate::signature::SigningKey;
+use crate::store_threads::StoreThreads;
+use crate::unsigned::Unsigned;
 use crate::webhook::Desk;
 
 /// The kind that `plugin:` names in the config.
 pub const KIND: &str = "github_receiver";
+
+/// Where a receiver without a `port` listens.
+pub const DEFAULT_PORT: u16 = 54321;
+
+/// Webhooks in work at once, each with a thread of the server's and one at the store. With several, an embedded store flushes them
+/// to the disk together; a disk that takes 10 ms for a flush still stores more than 500 a second.
+const N_WORKERS: usize = 8;
+
+const NO_SECRET: &str = "a receiver needs the webhook's secret: set `secret`, or `global_receiver_secret`";
 
 /// A receiver that has not been started.
 pub struct GithubReceiver {
@@ -40,15 +61,12 @@ impl GithubReceiver {
 pub fn check(section: &Section) -> Vec<Problem> {
     let problem = |key, what: &str| Problem { plugin: section.name.clone(), key, what: what.to_owned() };
     let mut problems = Vec::new();
-    if section.port.is_none() {
-        problems
-            .push(problem("port", "a receiver needs the port that GitHub's webhooks come in on: set `port`"));
+    if section.secret.as_ref().and_then(SigningKey::new).is_none() {
+        problems.push(problem("secret", NO_SECRET));
     }
-    if section.secret.as_ref().is_none_or(|secret| secret.reveal().is_empty()) {
-        let what = "a receiver needs the webhook's secret: set `secret`, or `global_receiver_secret`";
-        problems.push(problem("secret", what));
-    }
-    let redelivers = section.hook_id.is_some() && !section.skip_redeliver;
+    // GitHub has no list of an enterprise's deliveries.
+    let can_redeliver = !matches!(section.scope, Scope::Enterprise { .. });
+    let redelivers = can_redeliver && section.hook_id.is_some() && !section.skip_redeliver;
     if redelivers && section.github.token.is_none() && section.github.app.is_none() {
         let what = "redelivering the hook's failed webhooks needs credentials: set `token`, or `private_key` with `app_id`, or `skip_redeliver: true`";
         problems.push(problem("token", what));
@@ -58,35 +76,81 @@ pub fn check(section: &Section) -> Vec<Problem> {
 
 impl Plugin for GithubReceiver {
     fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
-        let name = &self.section.name;
-        let setup = |what: String| PluginError::Setup(format!("plugin {name}: {what}"));
-        let port = self.section.port.ok_or_else(|| setup("`port` is not set".to_owned()))?;
-        let secret = self.section.secret.as_ref().ok_or_else(|| setup("`secret` is not set".to_owned()))?;
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let limits = HttpLimits {
-            request_limit: self.section.limits.request,
-            idle_limit: self.section.limits.connection_idle,
-            ..HttpLimits::default()
-        };
-        let desk = Arc::new(Desk {
-            key: SigningKey::new(secret),
-            store: Arc::clone(&services.store),
-            context: log_context::inherit(),
-        });
-        let handler = Arc::clone(&desk);
-        let server = Server::bind(address, limits, &format!("receiver/{name}"))
-            .map_err(|error| setup(format!("{error}; another process has it, or choose another `port`")))?
-            .admit(Arc::new(webhook::admit))
-            .serve(Arc::new(move |request| handler.answer(request)))
-            .map_err(|error| setup(error.to_string()))?;
-        info!(port = port; "receiver finished starting");
-        services.report.status(name, Status::Idle);
+        let section = &self.section;
+        let setup = |what: String| PluginError::Setup(format!("plugin {}: {what}", section.name));
+        let key = section.secret.as_ref().and_then(SigningKey::new);
+        let key = key.ok_or_else(|| setup(NO_SECRET.to_owned()))?;
+        let (store_threads, server) = open(section, key, &services).map_err(setup)?;
+        info!(port = server.local_addr().port(); "receiver finished starting");
+        services.report.status(&section.name, Status::Idle);
         services.ready.tell();
-        // Nothing is ever sent: this waits for the stop.
-        let _ = services.interrupt.closed().recv();
+        let has_failed = select! {
+            recv(services.interrupt.closed()) -> _ => false,
+            recv(server.closed()) -> _ => true,
+        };
         debug!("closing the receiver");
         server.stop();
-        services.report.status(name, Status::Stopped);
+        store_threads.join();
+        services.report.status(&section.name, Status::Stopped);
+        if has_failed {
+            return Err(setup("the server has ended by itself, which is a bug: please report it".to_owned()));
+        }
         Ok(())
     }
 }
+
+/// Starts every thread; webhooks are answered from here on. The error is for the operator.
+fn open(section: &Section, key: SigningKey, services: &Services) -> Result<(StoreThreads, Running), String> {
+    let (limits, context) = (&section.limits, log_context::inherit());
+    let name = format!("receiver/{}", section.name);
+    let (store_threads, store) = StoreThreads::start(&services.store, &context, &name, N_WORKERS)
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let desk = Arc::new(Desk {
+        key,
+        store,
+        // The answer has to be written too before the limit is over.
+        store_limit: limits.store_answer.mul_f64(0.95),
+        unsigned: Unsigned::new(limits.state_line, Instant::now()),
+        context,
+    });
+    let http_limits = HttpLimits {
+        n_workers: N_WORKERS,
+        request_limit: limits.request,
+        idle_limit: limits.connection_idle,
+        stop_limit: limits.store_answer + Duration::from_secs(1),
+        ..HttpLimits::default()
+    };
+    let (admission, handler) = (Arc::clone(&desk), desk);
+    let server = bind(section.port.unwrap_or(DEFAULT_PORT), &http_limits, &name)
+        .and_then(|server| {
+            server
+                .admit(Arc::new(move |head| admission.admit(head)))
+                .serve(Arc::new(move |request| handler.answer(request)))
+        })
+        .map_err(|error| told(&error))?;
+    Ok((store_threads, server))
+}
+
+/// On all interfaces; where the host has no IPv6, on those of IPv4.
+fn bind(port: u16, limits: &HttpLimits, name: &str) -> Result<Server, ServerError> {
+    let at = |address| Server::bind(address, limits.clone(), name);
+    match at(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+        Err(ServerError::Bind { .. }) => at(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        bound => bound,
+    }
+}
+
+fn told(error: &ServerError) -> String {
+    let reason = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    match error {
+        ServerError::AddressInUse { .. } => {
+            format!("{error}: another process has this `port`; stop that, or choose another `port`")
+        }
+        ServerError::Bind { .. } => format!("{error}{reason}; choose another `port`"),
+        ServerError::Start { .. } => format!("{error}{reason}"),
+    }
+}
+
+#[cfg(test)]
+#[path = "lib_tests.rs"]
+mod tests;
