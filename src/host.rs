@@ -22,7 +22,7 @@ use anklet_plugin_api::host::{Host, HostError, Reservation};
 use anklet_plugin_api::name::{HostId, VmName};
 use anklet_plugin_api::vm::VmRecord;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use log::warn;
+use log::{debug, warn};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::host::ledger::Ledger;
@@ -90,12 +90,14 @@ impl MacHost {
             state: Mutex::default(),
             folder,
         };
-        Ok(Self {
+        let host = Self {
             id,
             cpu_count: settings.cpu_count.unwrap_or_else(measured_cpu_count),
             memory_bytes: settings.memory_bytes.unwrap_or_else(measured_memory_bytes),
             shared: Arc::new(shared),
-        })
+        };
+        debug!(hostID:% = host.id, cpuCount = host.cpu_count(), memoryBytes = host.memory_bytes(); "host measured");
+        Ok(host)
     }
 
     /// The host's logical processors.
