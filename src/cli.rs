@@ -250,6 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_everything() {
+        let page = include_str!("../man/anklet.1");
+        for name in FLAGS.iter().flat_map(|flag| flag.names) {
+            let shown = if name.len() == 1 { format!("Fl {name}") } else { format!("Fl -{name}") };
+            assert!(page.contains(&shown), "man/anklet.1 lacks {shown}");
+        }
+        for command in COMMANDS.iter().filter(|command| !command.name.is_empty()) {
+            assert!(
+                page.contains(&format!(".It Cm {}", command.name)),
+                "man/anklet.1 lacks {}",
+                command.name
+            );
+        }
+    }
+
+    #[test]
     fn the_version_is_bare() {
         let mut out = Vec::new();
         write_version(&mut out).unwrap();

@@ -37,14 +37,13 @@ mod yaml;
 #[derive(Debug)]
 pub(crate) struct Config {
     /// The file it came from.
+    #[allow(dead_code)]
     pub(crate) file: PathBuf,
-    /// `work_dir`.
-    pub(crate) work_dir: PathBuf,
-    /// `plugins_path`.
-    pub(crate) plugins_path: PathBuf,
-    /// `log`.
+    /// `log`. Checked from the first version on; splitting comes later.
+    #[allow(dead_code)]
     pub(crate) log: LogSettings,
-    /// `metrics`.
+    /// `metrics`. Checked from the first version on; the page comes later.
+    #[allow(dead_code)]
     pub(crate) metrics: MetricsSettings,
     /// `host`.
     pub(crate) host: HostSettings,
@@ -189,7 +188,7 @@ fn from_text(
 ) -> Result<Config, ConfigError> {
     let config = tree(text, &mut findings).and_then(|tree| {
         let entries = top_entries(&tree, &mut findings)?;
-        let mut top = Raw::new(Root::Top, None);
+        let mut top = Raw::new(Root::Top, None, None);
         top.read(entries, &mut findings);
         top.read_environment(environment, "ANKLET", &mut findings);
         let plugins = entries.iter().find(|entry| entry.key == "plugins");

@@ -70,8 +70,6 @@ pub(super) fn config(
         claim_life: shared.claim_life,
         limits: shared.limits,
         anka_timeouts: anka_timeouts(top),
-        plugins_path: shared.plugins_path,
-        work_dir: shared.work_dir,
         plugins: plugins.into_iter().map(|(_, plugin)| plugin).collect(),
         secrets,
         warnings: Vec::new(),
@@ -119,7 +117,7 @@ fn all_plugins(
             continue;
         };
         let name = plugin::name(entries, item.line, &mut names, findings);
-        let mut raw = Raw::new(Root::Plugin, name);
+        let mut raw = Raw::new(Root::Plugin, name, item.line);
         raw.read(entries, findings);
         if let Some(plugin) = plugin::plugin(&mut raw, shared, secrets, findings) {
             built.push((raw, plugin));

@@ -52,9 +52,9 @@ impl From<Option<usize>> for Origin {
 impl Finding {
     /// Writes the finding to the log.
     pub(crate) fn log(&self, level: Level) {
-        let line = if let Origin::Line(line) = self.origin { line } else { 0 };
+        let line = if let Origin::Line(line) = self.origin { Some(line) } else { None };
         let file = self.file.to_string_lossy();
-        let plugin = self.plugin.as_deref().unwrap_or_default();
+        let plugin = self.plugin.as_deref();
         let what = self.what_and_source();
         log::log!(level, file = *file, line = line, plugin = plugin, key = self.key, error = what; "{}", self.message);
     }

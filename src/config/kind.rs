@@ -78,7 +78,8 @@ impl Kind {
     /// What to write, as the end of "must be …".
     pub(crate) fn expected(self) -> String {
         match self {
-            Self::Text | Self::Secret => "text in one line".to_owned(),
+            Self::Text => "text in one line".to_owned(),
+            Self::Secret => "text, which is never shown".to_owned(),
             Self::GithubName => "a name alone: letters, digits, `-`, `_` and `.`, no address and no `/`".to_owned(),
             Self::HostName => {
                 "a host name or an address alone, without `redis://` and without port (`port` has a key of its own)"

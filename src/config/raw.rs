@@ -16,6 +16,8 @@ pub(super) struct Raw {
     root: Root,
     /// Whose settings these are, for messages.
     pub(super) plugin: Option<String>,
+    /// Where they begin, for messages about what is missing.
+    line: Option<usize>,
     values: BTreeMap<&'static str, Given>,
 }
 
@@ -27,8 +29,8 @@ struct Given {
 
 impl Raw {
     /// Settings without a value, to be filled.
-    pub(super) fn new(root: Root, plugin: Option<String>) -> Self {
-        Self { root, plugin, values: BTreeMap::new() }
+    pub(super) fn new(root: Root, plugin: Option<String>, line: Option<usize>) -> Self {
+        Self { root, plugin, line, values: BTreeMap::new() }
     }
 
     /// Takes over what a map of the file says.
@@ -86,7 +88,7 @@ impl Raw {
     }
 
     fn refuse(&self, key: &Key, is: &str, kind: Kind, origin: Origin, findings: &mut Findings) {
-        let what = format!("is {is}, but must be {}", kind.expected());
+        let what = format!("is {is}, but must be {}", kind.expected()) + &about(key);
         findings.problem(self.at_origin(&key.path, origin), what);
     }
 
@@ -134,7 +136,7 @@ impl Raw {
             String::new()
         };
         let known_error = if key.path == "plugin" { "plugin not supported: " } else { "" };
-        let what = format!("{known_error}{value}must be {}", key.kind.expected());
+        let what = format!("{known_error}{value}must be {}", key.kind.expected()) + &about(key);
         findings.problem(self.at_origin(&key.path, origin), what);
     }
 
@@ -172,9 +174,9 @@ impl Raw {
         if let Some(Setting::List(items)) = self.setting(path) { items } else { &[] }
     }
 
-    /// Where a key stands, for a finding about it.
+    /// Where a key stands, or should, for a finding about it.
     pub(super) fn at<'a>(&'a self, path: &'a str) -> At<'a> {
-        let origin = self.values.get(path).map(|given| given.origin.clone()).unwrap_or_default();
+        let origin = self.values.get(path).map_or(Origin::from(self.line), |given| given.origin.clone());
         self.at_origin(path, origin)
     }
 
@@ -187,4 +189,9 @@ impl Raw {
     pub(super) fn shown(&self, path: &str) -> String {
         self.setting(path).map(|setting| format!("{setting:?}")).unwrap_or_default()
     }
+}
+
+/// What a key is for, to stand behind what is wrong with it.
+fn about(key: &Key) -> String {
+    format!(" ({} Default: {}.)", key.meaning, key.default)
 }

@@ -7,6 +7,7 @@ use super::*;
 
 mod every_key;
 mod hostile;
+mod man;
 mod rules;
 
 /// A config that holds a receiver and a handler; `more` follows at the handler.
@@ -65,8 +66,8 @@ fn a_config_is_read_from_its_file() {
     let file = folder.path().join(".config/anklet/config.yml");
     std::fs::write(&file, format!("\u{feff}---\r\n{}", SOUND.replace('\n', "\r\n"))).unwrap();
     let config = load(None, &environment).unwrap();
-    assert_eq!((config.file, config.plugins.len()), (file, 2));
-    assert_eq!(config.plugins_path, folder.path().join(".config/anklet/plugins"));
+    assert_eq!((&config.file, config.plugins.len()), (&file, 2));
+    assert_eq!(config.plugins[1].section.plugins_path, folder.path().join(".config/anklet/plugins"));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 

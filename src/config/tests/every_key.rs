@@ -40,7 +40,7 @@ fn read(key: &Key, value: &str, variables: &[(&str, &str)]) -> (Raw, Findings) {
     let mut findings = Findings::new(Path::new("c.yml"));
     let tree = yaml::parse(&yaml(&key.path, value), &mut Vec::new()).unwrap().unwrap();
     let Value::Map(entries) = tree.value else { panic!("no map") };
-    let mut raw = Raw::new(key.root, None);
+    let mut raw = Raw::new(key.root, None, None);
     raw.read(&entries, &mut findings);
     let prefix = if key.root == Root::Top { "ANKLET" } else { "MAC-1" };
     raw.read_environment(&Environment::of(variables), prefix, &mut findings);

@@ -38,7 +38,7 @@ fn defaults() {
     assert_eq!(config.plugins[1].database, embedded);
     assert_eq!((config.metrics.port, config.metrics.aggregator), (None, false));
     assert_eq!(config.limits, Limits::default());
-    assert!(config.work_dir.is_absolute());
+    assert!(handler.work_dir.is_absolute());
     assert_eq!(config.secrets.iter().filter(|secret| secret.reveal() == "0012345").count(), 2);
 }
 
@@ -196,7 +196,10 @@ fn every_error_is_told() {
     check(&SOUND.replace("    owner: acme\n", "    repo: x\n"), "`repo` needs `owner`");
     check(&SOUND.replace("    owner: acme\n", ""), "`owner` is missing");
     check(&SOUND.replace("global_token: ghp_aaaa\n", ""), "plugin MAC: `token` is missing");
-    check(&SOUND.replace("global_receiver_secret: 0012345\n", ""), "plugin HOOKS: `secret` is missing");
+    check(
+        &SOUND.replace("global_receiver_secret: 0012345\n", ""),
+        "c.yml:3: plugin HOOKS: `secret` is missing",
+    );
     check(
         &SOUND.replace("global_token: ghp_aaaa\n", "").replace("skip_redeliver: true", "hook_id: 5"),
         "plugin HOOKS: `token` is missing",
