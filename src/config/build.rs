@@ -20,6 +20,7 @@ mod database;
 mod fleet;
 mod folders;
 mod github;
+mod needs;
 mod plugin;
 
 /// The config, unless something is so wrong that there is none. Whether it may be used is told by `findings`.

@@ -118,7 +118,8 @@ impl Kind {
             Self::Text | Self::Path | Self::Folder | Self::LogFolder | Self::File => {
                 (!text.contains(char::is_control)).then(own)
             }
-            Self::GithubName => text.bytes().all(is_github_letter).then(own),
+            // The dots would be steps in a URL's path.
+            Self::GithubName => (text.bytes().all(is_github_letter) && !matches!(text, "." | "..")).then(own),
             Self::HostName => is_host_name(text).then(own),
             Self::Address => text.parse::<std::net::IpAddr>().ok().map(|_| own()),
             Self::Url => is_url(text).then(|| Setting::Text(text.trim_end_matches('/').to_owned())),
@@ -289,7 +290,11 @@ mod tests {
         let text = |text: &'static str| (text, Setting::Text(text.to_owned()));
         check(Kind::Choice(&["token", "jit"]), &[text("jit")], &["JIT", "x"]);
         check(Kind::Text, &[text("0012345"), text("Mac mini ü")], &["a\nb", "a\u{1b}[31m"]);
-        check(Kind::GithubName, &[text("veertu-inc_x.y")], &["a/b", "https://github.com/a", "a b", "ü"]);
+        check(
+            Kind::GithubName,
+            &[text("veertu-inc_x.y")],
+            &["a/b", "https://github.com/a", "a b", "ü", ".."],
+        );
         check(
             Kind::HostName,
             &[text("redis.local"), text("10.0.0.1"), text("::1"), text("[::1]")],

@@ -9,7 +9,7 @@ use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{GithubAccess, Mount, RegistrationMode, Secret, Section};
 
 use super::credentials::{self, Credentials};
-use super::{database, github, port, positive};
+use super::{database, github, needs, port, positive};
 use crate::config::env::Environment;
 use crate::config::finding::{At, Findings, Origin, readable};
 use crate::config::raw::Raw;
@@ -90,10 +90,10 @@ pub(super) fn plugin(
     let scope = github::scope(raw, findings);
     let credentials = credentials::of_plugin(shared.top, raw, scope.as_ref(), home, findings);
     let secret = shared.top.text("global_receiver_secret").or(raw.text("secret")).map(Secret::new);
-    let kind = kind(raw, findings);
+    let kind = needs::kind(raw, findings);
     match kind.as_deref() {
-        Some("github") => check_handler(raw, scope.as_ref(), &credentials, findings),
-        Some(_) => check_receiver(raw, scope.as_ref(), &credentials, secret.as_ref(), findings),
+        Some("github") => needs::check_handler(raw, scope.as_ref(), &credentials, findings),
+        Some(_) => needs::check_receiver(raw, scope.as_ref(), &credentials, secret.as_ref(), findings),
         None => {}
     }
     let mounts = mounts(shared, raw, kind.as_deref(), findings);
@@ -103,73 +103,6 @@ pub(super) fn plugin(
     let database = database::of_plugin(shared.top, raw, &shared.embedded, secrets, findings);
     let section = section(raw, shared, kind?, scope?, credentials, secret, mounts)?;
     Some(PluginConfig { section, database })
-}
-
-fn kind(raw: &Raw, findings: &mut Findings) -> Option<String> {
-    let kind = raw.text("plugin").map(str::to_owned);
-    // A wrong kind was reported when it was read.
-    if kind.is_none() && !findings.has_problem(raw.plugin.as_deref(), "plugin") {
-        findings.problem(raw.at("plugin"), "is missing: write `plugin: github` or `plugin: github_receiver`");
-    }
-    kind
-}
-
-fn check_handler(raw: &Raw, scope: Option<&Scope>, credentials: &Credentials, findings: &mut Findings) {
-    let is_told = |findings: &Findings| {
-        ["token", "private_key", "app_id"].iter().any(|key| findings.has_problem(raw.plugin.as_deref(), key))
-    };
-    if let Some(Scope::Enterprise { .. }) = scope {
-        check_enterprise(raw, credentials, findings);
-    } else if credentials.token.is_none() && credentials.app.is_none() && !is_told(findings) {
-        let what =
-            "is missing: set `token` (or `global_token`), or `private_key` and `app_id` of a GitHub App";
-        findings.problem(raw.at("token"), what);
-    }
-}
-
-fn check_enterprise(raw: &Raw, credentials: &Credentials, findings: &mut Findings) {
-    match &credentials.token {
-        None => findings.problem(
-            raw.at("token"),
-            "is missing: an enterprise needs a classic personal access token with manage_runners:enterprise",
-        ),
-        Some(token) if token.reveal().starts_with("github_pat_") => findings.problem(
-            raw.at("token"),
-            "is a fine-grained token, which GitHub does not take for an enterprise: make a classic one (ghp_…)",
-        ),
-        Some(_) => {}
-    }
-    if credentials.app.is_none() {
-        let what = "is missing: an enterprise needs a GitHub App too, to look at jobs and cancel them; \
-                    set `app_id` and `private_key` (or `global_private_key`)";
-        findings.problem(raw.at("app_id"), what);
-    }
-}
-
-fn check_receiver(
-    raw: &Raw,
-    scope: Option<&Scope>,
-    credentials: &Credentials,
-    secret: Option<&Secret>,
-    findings: &mut Findings,
-) {
-    if secret.is_none() {
-        let what = "is missing: set the secret of the webhook (or `global_receiver_secret`)";
-        findings.problem(raw.at("secret"), what);
-    }
-    let can_redeliver = !matches!(scope, Some(Scope::Enterprise { .. }));
-    if !can_redeliver || raw.flag("skip_redeliver") == Some(true) {
-        return;
-    }
-    if raw.whole("hook_id").unwrap_or(0) == 0 {
-        let what = "is missing, so deliveries that fail while Anklet is away are lost: set the webhook's number, \
-                    or `skip_redeliver: true` if that is meant";
-        findings.warn(raw.at("hook_id"), what);
-    } else if credentials.token.is_none() && credentials.app.is_none() {
-        let what = "is missing: asking GitHub for missed deliveries needs `token` (or `global_token`), or `private_key` \
-                    and `app_id`; or set `skip_redeliver: true`";
-        findings.problem(raw.at("token"), what);
-    }
 }
 
 /// The global mounts, then the plugin's, each once. Only handlers have VMs.
