@@ -89,8 +89,8 @@ impl VmHost for Anka {
         self.listed(ear)
     }
 
-    fn ensure_image(&self, image: &Image, ear: &Ear<'_>) -> Result<ReadyImage, VmError> {
-        self.find_image(image, ear)
+    fn ensure_image(&self, image: &Image, listed: &[VmListed], ear: &Ear<'_>) -> Result<ReadyImage, VmError> {
+        self.find_image(image, listed, ear)
     }
 
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {

@@ -90,7 +90,8 @@ struct EndNotice {
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
-        let how = self.how.take().unwrap_or_else(|| Ended::Panicked("the thread ended without a word".to_owned()));
+        let how =
+            self.how.take().unwrap_or_else(|| Ended::Panicked("the thread ended without a word".to_owned()));
         let _ = self.events.send(Event::PluginEnded(self.name.clone(), how));
     }
 }
@@ -112,5 +113,6 @@ fn attributes(section: &Section) -> Attributes {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
 }

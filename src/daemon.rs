@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::config::env::Environment;
 use crate::crew::{Ended, Hand};
 use crate::registry::Role;
-use crate::services::{Shared, SetupError};
+use crate::services::{SetupError, Shared};
 use crate::signals::{self, Signal};
 
 /// Everything that can wake the daemon.

@@ -1,38 +1,76 @@
 //! Anklet: runs GitHub Actions jobs in ephemeral macOS VMs on your own Macs.
 
 mod anka;
+mod check;
+mod cli;
 mod config;
 mod crew;
 mod daemon;
 mod host;
+mod logging;
 mod metrics;
 mod registry;
 mod services;
 mod signals;
 mod store;
 
+use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
+use log::{Level, info};
+
+use crate::cli::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Request};
+use crate::config::env::Environment;
+use crate::config::{Config, ConfigError};
+
 fn main() -> ExitCode {
-    let environment = config::env::Environment::of_this_process();
-    let file = std::env::args().skip_while(|arg| arg != "-c").nth(1);
-    env_logger::Builder::new().filter_level(log::LevelFilter::Debug).target(env_logger::Target::Stdout).format(|buf, record| {
-        use std::io::Write;
-        struct V(serde_json::Map<String, serde_json::Value>);
-        impl<'a> log::kv::VisitSource<'a> for V { fn visit_pair(&mut self, k: log::kv::Key<'a>, v: log::kv::Value<'a>) -> Result<(), log::kv::Error> { self.0.insert(k.to_string(), v.to_string().into()); Ok(()) } }
-        let mut v = V(serde_json::Map::new());
-        v.0.insert("msg".into(), record.args().to_string().into());
-        v.0.insert("level".into(), record.level().to_string().into());
-        v.0.insert("t".into(), anklet_plugin_api::time::Moment::now().to_string().into());
-        v.0.insert("th".into(), std::thread::current().name().unwrap_or("").into());
-        let _ = record.key_values().visit(&mut v);
-        writeln!(buf, "{}", serde_json::Value::Object(v.0))
-    }).init();
-    match config::load(file.as_deref().map(std::path::Path::new), &environment) {
-        Ok(config) => daemon::run(config, &environment),
-        Err(error) => {
-            log::error!("unable to load config.yml: {error}");
-            ExitCode::FAILURE
+    let code = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Request::Run { config }) => return run(config.as_deref()),
+        Ok(Request::Check { config }) => {
+            check::run(config.as_deref(), &Environment::of_this_process(), &mut io::stdout().lock())
         }
+        Ok(Request::Help) => written(cli::write_help(&mut io::stdout().lock())),
+        Ok(Request::Version) => written(cli::write_version(&mut io::stdout().lock())),
+        Err(error) => {
+            // Nothing more can be done about a standard error that cannot be written.
+            let _ = writeln!(io::stderr(), "anklet: {error}");
+            EXIT_USAGE
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run(file: Option<&Path>) -> ExitCode {
+    let environment = Environment::of_this_process();
+    logging::start(&environment);
+    match config::load(file, &environment) {
+        Ok(config) => {
+            say_start(&config);
+            daemon::run(config, &environment)
+        }
+        Err(ConfigError { problems, warnings }) => {
+            warnings.iter().for_each(|warning| warning.log(Level::Warn));
+            problems.iter().for_each(|problem| problem.log(Level::Error));
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn say_start(config: &Config) {
+    config.secrets.iter().for_each(logging::hide);
+    config.warnings.iter().for_each(|warning| warning.log(Level::Warn));
+    info!(
+        config:% = config.file.display(), plugins = config.plugins.len();
+        "starting anklet"
+    );
+}
+
+fn written(result: io::Result<()>) -> u8 {
+    match result {
+        Ok(()) => EXIT_OK,
+        // A reader that has seen enough (`anklet --help | head -1`) is well.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => EXIT_OK,
+        Err(_) => EXIT_FAILURE,
     }
 }

@@ -1,7 +1,7 @@
-//! The only file that names plugins: each kind's constructor, checks and place in the life of the process.
+//! The only file that names plugins: each kind's constructor and place in the life of the process.
 
 use anklet_handler_github::{Desk, GithubHandler};
-use anklet_plugin_api::plugin::{Plugin, Problem};
+use anklet_plugin_api::plugin::Plugin;
 use anklet_plugin_api::section::Section;
 use anklet_receiver_github::GithubReceiver;
 
@@ -20,15 +20,6 @@ pub(crate) fn role(kind: &str) -> Option<Role> {
         anklet_handler_github::KIND => Some(Role::Handler),
         anklet_receiver_github::KIND => Some(Role::Receiver),
         _ => None,
-    }
-}
-
-/// What is wrong with a section by its own plugin's rules.
-pub(crate) fn check(section: &Section) -> Vec<Problem> {
-    match role(&section.kind) {
-        Some(Role::Handler) => anklet_handler_github::check(section),
-        Some(Role::Receiver) => anklet_receiver_github::check(section),
-        None => Vec::new(),
     }
 }
 

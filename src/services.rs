@@ -67,14 +67,16 @@ impl Shared {
     ) -> Result<Self, SetupError> {
         let folder = environment.config_folder().ok_or_else(|| SetupError {
             message: "unable to get user home directory",
-            cause: "the variable HOME is not set; set it to the home folder of the user whose VMs are used".to_owned(),
+            cause: "the variable HOME is not set; set it to the home folder of the user whose VMs are used"
+                .to_owned(),
         })?;
         let host = open_host(config, folder.clone())?;
         let anka = Arc::new(new_anka(config, environment, folder));
         if config.plugins.iter().any(|plugin| registry::role(&plugin.section.kind) == Some(Role::Handler)) {
-            let facts = anka
-                .check(&Ear::deaf())
-                .map_err(|error| SetupError { message: "unable to create anka cli", cause: error.to_string() })?;
+            let facts = anka.check(&Ear::deaf()).map_err(|error| SetupError {
+                message: "unable to create anka cli",
+                cause: error.to_string(),
+            })?;
             info!(anka_version = facts.version.as_str(), license = facts.license.as_str(); "anka is usable");
         }
         Ok(Self {
@@ -134,8 +136,9 @@ impl Shared {
         let lease = self.new_lease(&section.name, section.claim_life);
         let (store, heartbeats, name) = (Arc::clone(store), self.heartbeats.clone(), section.name.clone());
         Box::new(move || {
-            let taken = take_lease(&*store, &lease, &Ear::to_stop(&interrupt))
-                .map_err(|held_by| format!("the name {name} is in use by {held_by}; give this plugin another `name`"))?;
+            let taken = take_lease(&*store, &lease, &Ear::to_stop(&interrupt)).map_err(|held_by| {
+                format!("the name {name} is in use by {held_by}; give this plugin another `name`")
+            })?;
             if taken {
                 heartbeats.keep_lease(&store, lease);
             }
@@ -168,9 +171,10 @@ impl Shared {
     pub(crate) fn start_janitor(&self, stop: Stop) -> Result<Option<JoinHandle<()>>, SetupError> {
         let Some((section, _)) = self.handlers.first() else { return Ok(None) };
         let life = section.claim_life;
-        let sites = self.handlers.iter().map(|(section, store)| {
-            (section.clone(), self.services(store, stop.clone(), stop.clone()))
-        });
+        let sites = self
+            .handlers
+            .iter()
+            .map(|(section, store)| (section.clone(), self.services(store, stop.clone(), stop.clone())));
         let lease = self.new_lease(&section.name, life);
         let is_leased = Box::new(move |store: &Arc<dyn Store>, name: &PluginName| {
             let lease = Lease { name: format!("plugin/{name}"), ..lease.clone() };
@@ -205,12 +209,15 @@ fn open_host(config: &Config, folder: PathBuf) -> Result<MacHost, SetupError> {
         cpu_count: config.host.cpu_count,
         memory_bytes: config.host.memory_bytes,
     };
-    MacHost::open(settings)
-        .map_err(|error| SetupError { message: "unable to use the host's own files", cause: error.to_string() })
+    MacHost::open(settings).map_err(|error| SetupError {
+        message: "unable to use the host's own files",
+        cause: error.to_string(),
+    })
 }
 
 fn new_anka(config: &Config, environment: &Environment, folder: PathBuf) -> Anka {
-    let environment = environment.for_children().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let environment =
+        environment.for_children().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     Anka::new(AnkaSettings {
         environment: environment.collect(),
         timeouts: config.anka_timeouts.clone(),
@@ -270,7 +277,8 @@ struct Stores(BTreeMap<PathBuf, Arc<EmbeddedStore>>);
 
 impl Stores {
     fn open(config: &Config) -> Result<Self, SetupError> {
-        let redeliver_hours = config.plugins.iter().map(|plugin| plugin.section.redeliver_hours).max().unwrap_or(24);
+        let redeliver_hours =
+            config.plugins.iter().map(|plugin| plugin.section.redeliver_hours).max().unwrap_or(24);
         let mut stores = BTreeMap::new();
         for plugin in &config.plugins {
             match &plugin.database {
@@ -279,12 +287,14 @@ impl Stores {
                         continue;
                     }
                     let options = Options {
-                        queue: plugin.section.queue.clone(),
-                        tombstone_life: Duration::from_secs(u64::from(redeliver_hours) * 3_600) + TOMBSTONE_SLACK,
+                        queue: queue_name(&plugin.section.queue),
+                        tombstone_life: Duration::from_secs(u64::from(redeliver_hours) * 3_600)
+                            + TOMBSTONE_SLACK,
                         claim_life: config.claim_life,
                         ..Options::default()
                     };
-                    let store = EmbeddedStore::open(path, &options).map_err(|error| no_database(error.to_string()))?;
+                    let store = EmbeddedStore::open(path, &options)
+                        .map_err(|error| no_database(error.to_string()))?;
                     stores.insert(path.clone(), store);
                 }
                 DatabaseChoice::Redis(_) => return Err(no_redis()),
@@ -296,12 +306,21 @@ impl Stores {
     fn queue(&self, choice: &DatabaseChoice, queue: &str) -> Result<Arc<dyn Store>, SetupError> {
         match choice {
             DatabaseChoice::Embedded(path) => {
-                let store = self.0.get(path).ok_or_else(|| no_database("the queue file is not open".to_owned()))?;
-                store.queue(queue).map(|store| store as _).map_err(|error| no_database(error.to_string()))
+                let store =
+                    self.0.get(path).ok_or_else(|| no_database("the queue file is not open".to_owned()))?;
+                store
+                    .queue(&queue_name(queue))
+                    .map(|store| store as _)
+                    .map_err(|error| no_database(error.to_string()))
             }
             DatabaseChoice::Redis(_) => Err(no_redis()),
         }
     }
+}
+
+/// Queues are named after owners and enterprises, which compare without case.
+fn queue_name(queue: &str) -> String {
+    queue.to_lowercase()
 }
 
 fn no_database(cause: String) -> SetupError {

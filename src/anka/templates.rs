@@ -74,14 +74,18 @@ impl PullLock {
 
 impl Anka {
     /// See [`VmHost::ensure_image`](anklet_plugin_api::vm::VmHost::ensure_image).
-    pub(super) fn find_image(&self, image: &Image, ear: &Ear<'_>) -> Result<ReadyImage, VmError> {
+    pub(super) fn find_image(
+        &self,
+        image: &Image,
+        listed: &[VmListed],
+        ear: &Ear<'_>,
+    ) -> Result<ReadyImage, VmError> {
         let texts = [Some(image.template.as_str()), image.tag.as_deref()];
         if let Some(fault) = texts.into_iter().flatten().find_map(argument_fault) {
             return Err(not_on_disk(image, format!("it cannot be asked for: {fault}")));
         }
         let _lock = self.lock_for_clone("list")?;
-        let listed = self.listed(ear)?;
-        let Some(template) = find(&listed, &image.template) else {
+        let Some(template) = find(listed, &image.template) else {
             return self.pull_missing(image, "no template of that name or id is on disk".to_string());
         };
         let ready = |tag: Option<&String>| ReadyImage { template: template.uuid.clone(), tag: tag.cloned() };

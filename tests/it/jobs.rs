@@ -79,7 +79,15 @@ fn labels_are_never_run_and_never_options() {
     let anklet = world.start(&world.config(1));
     let long = "x".repeat(256);
     let template = format!("anka-template:{TEMPLATE}");
-    let mut labels = vec!["--yes", template.as_str(), "$(touch pwned)", "`touch pwned`", "a b'c\"d", "Ü 🍏", long.as_str()];
+    let mut labels = vec![
+        "--yes",
+        template.as_str(),
+        "$(touch pwned)",
+        "`touch pwned`",
+        "a b'c\"d",
+        "Ü 🍏",
+        long.as_str(),
+    ];
     let many: Vec<_> = (0..90).map(|n| format!("label-{n}")).collect();
     labels.extend(many.iter().map(String::as_str));
     let job = world.github.create_job(JobSpec::new(REPO, &labels));
@@ -88,7 +96,8 @@ fn labels_are_never_run_and_never_options() {
     world.assert_clean(&anklet);
     assert!(!world.home.path().join("pwned").exists());
     let registered = &world.github.registrations_for(job)[0];
-    let missing: Vec<_> = labels.iter().filter(|label| !registered.labels.iter().any(|have| have == *label)).collect();
+    let missing: Vec<_> =
+        labels.iter().filter(|label| !registered.labels.iter().any(|have| have == *label)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     anklet.stop();
 }
@@ -128,7 +137,9 @@ fn runners_that_swap_their_jobs_are_followed() {
     let one = world.github.create_job(world.job().steps_ms(200));
     let two = world.github.create_job(world.job().steps_ms(200));
     anklet.wait_messages("finished preparing anka VM with actions runner", 2);
-    anklet.wait_for("two runners online", || world.github.runners(REPO).iter().filter(|runner| runner.online).count() == 2);
+    anklet.wait_for("two runners online", || {
+        world.github.runners(REPO).iter().filter(|runner| runner.online).count() == 2
+    });
     let runner_of = |id: u64| {
         let lines = anklet.lines();
         let prepared = lines.iter().find(|line| {

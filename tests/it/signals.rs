@@ -94,7 +94,9 @@ fn quit_waits_for_the_running_job_and_takes_nothing_new() {
 #[test]
 fn a_second_term_ends_with_1() {
     let world = World::new();
-    world.anka.arm(&json!({"match": {"verb": "delete"}, "times": -1, "do": {"hang": true, "ignore_term": true}}));
+    world
+        .anka
+        .arm(&json!({"match": {"verb": "delete"}, "times": -1, "do": {"hang": true, "ignore_term": true}}));
     world.github.hold_assignment(true);
     let mut anklet = world.start(&world.config(1));
     world.github.create_job(world.job());

@@ -1,5 +1,7 @@
 //! A world for one test: a home folder, a stand-in GitHub, a stand-in anka, and the real program between them.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -73,7 +75,14 @@ impl World {
         github.add_repo(REPO).add_pat(TOKEN, &["repo", "admin:org", "workflow"]);
         github.add_hook(REPO, &format!("http://127.0.0.1:{port}/jobs/v1/receiver"), SECRET);
         let anka = FakeAnka::new(home.path());
-        anka.add(&Template::new(TEMPLATE, "sonoma", TAG).on_disk().in_registry().cpu(4).ram_gib(8).runner(RUNNER_VERSION));
+        anka.add(
+            &Template::new(TEMPLATE, "sonoma", TAG)
+                .on_disk()
+                .in_registry()
+                .cpu(4)
+                .ram_gib(8)
+                .runner(RUNNER_VERSION),
+        );
         anka.install_wrapper(&home.path().join("bin"));
         let (archive, _) = anka.make_runner(RUNNER_VERSION);
         let archive = fs::read(archive).unwrap();
@@ -185,7 +194,8 @@ struct Log {
 impl Anklet {
     /// Starts the command and reads what it prints.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let out = Arc::clone(&log);
@@ -231,7 +241,9 @@ impl Anklet {
 
     #[track_caller]
     pub(crate) fn wait_messages(&self, message: &str, n_wanted: usize) {
-        self.wait_lines(message, |lines| lines.iter().filter(|line| line.message() == message).count() >= n_wanted);
+        self.wait_lines(message, |lines| {
+            lines.iter().filter(|line| line.message() == message).count() >= n_wanted
+        });
     }
 
     /// Waits for something outside the log, looked at whenever the log grows and a few times a second.
@@ -255,7 +267,8 @@ impl Anklet {
     }
 
     pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status().unwrap();
+        let status =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status().unwrap();
         assert!(status.success());
     }
 

@@ -20,8 +20,9 @@ pub trait VmHost: Send + Sync {
     /// Every VM and template on disk, running or not.
     fn list(&self, ear: &Ear<'_>) -> Result<Vec<VmListed>, VmError>;
 
-    /// Makes sure that the image can be cloned, pulling it if that is needed and allowed. Never blocks for another's pull: [`VmError::Busy`].
-    fn ensure_image(&self, image: &Image, ear: &Ear<'_>) -> Result<ReadyImage, VmError>;
+    /// Makes sure that the image can be cloned, pulling it if that is needed and allowed; `listed` is what [`VmHost::list`] answered just now.
+    /// Never blocks for another's pull: [`VmError::Busy`].
+    fn ensure_image(&self, image: &Image, listed: &[VmListed], ear: &Ear<'_>) -> Result<ReadyImage, VmError>;
 
     /// Makes `vm` from the image.
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;

@@ -33,10 +33,16 @@ fn image(template: &str, tag: Option<&str>) -> Image {
     Image { template: template.to_string(), tag: tag.map(str::to_string) }
 }
 
+/// As the handler does it: the list first.
+fn find(anka: &Anka, image: &Image) -> Result<ReadyImage, VmError> {
+    let listed = anka.list(&Ear::deaf())?;
+    anka.ensure_image(image, &listed, &Ear::deaf())
+}
+
 #[track_caller]
 fn check(template: &str, tag: Option<&str>, expected: Result<(&str, Option<&str>), &str>) {
     let bench = bench();
-    match (bench.anka().ensure_image(&image(template, tag), &Ear::deaf()), expected) {
+    match (find(&bench.anka(), &image(template, tag)), expected) {
         (Ok(ready), Ok((template, tag))) => {
             assert_eq!((ready.template.as_str(), ready.tag.as_deref()), (template, tag));
         }
@@ -73,7 +79,7 @@ fn strangers_text_that_cannot_be_an_argument_is_not_asked_for() {
         [("--yes", None), ("", None), ("a\u{1b}b", None), ("AAAA-1111", Some("-x")), ("x", Some(""))]
     {
         let bench = bench();
-        let error = bench.anka().ensure_image(&image(template, tag), &Ear::deaf()).unwrap_err();
+        let error = find(&bench.anka(), &image(template, tag)).unwrap_err();
         assert!(matches!(error, VmError::NotOnDisk { .. }), "{error:?}");
         assert!(!error.to_string().contains('\u{1b}'));
         assert!(!bench.path("words").exists(), "nothing was run");
@@ -100,7 +106,7 @@ fn while_a_pull_runs_nothing_is_looked_at_or_cloned() {
     let pull = anka.pull_lock.alone().unwrap().unwrap();
     let ready = ReadyImage { template: "AAAA-1111".to_string(), tag: None };
     assert!(matches!(anka.clone_image(&ready, &vm(), &Ear::deaf()), Err(VmError::Busy)));
-    assert!(matches!(anka.ensure_image(&image("AAAA-1111", None), &Ear::deaf()), Err(VmError::Busy)));
+    assert!(matches!(anka.ensure_image(&image("AAAA-1111", None), &[], &Ear::deaf()), Err(VmError::Busy)));
     assert!(anka.pull_lock.alone().unwrap().is_none(), "one pull at a time");
     anka.delete(&vm(), &Ear::deaf()).unwrap();
     drop(pull);

@@ -188,7 +188,12 @@ impl VmHost for ScriptedVmHost {
         })
     }
 
-    fn ensure_image(&self, image: &Image, ear: &Ear<'_>) -> Result<ReadyImage, VmError> {
+    fn ensure_image(
+        &self,
+        image: &Image,
+        _listed: &[VmListed],
+        ear: &Ear<'_>,
+    ) -> Result<ReadyImage, VmError> {
         self.call(call_of(Verb::EnsureImage, None, &image.template), "registry pull", ear, |_| {
             Ok(ReadyImage { template: image.template.clone(), tag: image.tag.clone() })
         })
@@ -267,7 +272,7 @@ mod tests {
     #[test]
     fn plans_come_in_their_order_and_then_the_usual_work() {
         let (host, vm, ear) = (ScriptedVmHost::default(), VmName::new("vm"), Ear::deaf());
-        let image = host.ensure_image(&Image::default(), &ear).unwrap();
+        let image = host.ensure_image(&Image::default(), &[], &ear).unwrap();
         host.plan(Verb::CloneImage, Plan::Fail(VmError::Busy));
         host.plan(Verb::CloneImage, Plan::FailDone(VmError::Busy));
         assert!(matches!(host.clone_image(&image, &vm, &ear), Err(VmError::Busy)));

@@ -50,7 +50,7 @@ impl Worker {
         let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
         self.keep(claim, self.vms.limit(VmVerb::List) * 2);
         let listed = self.vms.list(&ear).map_err(|error| self.vm_setback(&error, Counted::No))?;
-        let running: Vec<_> = listed.into_iter().filter(|vm| vm.running).map(|vm| vm.name).collect();
+        let running: Vec<_> = listed.iter().filter(|vm| vm.running).map(|vm| vm.name.clone()).collect();
         let reservation = self.host.reserve(&hand.record.vm, &running).map_err(|error| match &error {
             HostError::NoSlot { .. } => {
                 Setback::Failed(Failure::new(error.to_string(), Counted::No, Blame::NoSlot))
@@ -60,7 +60,7 @@ impl Worker {
         self.keep(claim, self.vms.limit(VmVerb::Pull));
         let image = self
             .vms
-            .ensure_image(&claim.job.image, &ear)
+            .ensure_image(&claim.job.image, &listed, &ear)
             .map_err(|error| self.vm_setback(&error, Counted::No))?;
         hand.reservation = Some(reservation);
         Ok(image)

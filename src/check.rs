@@ -1,0 +1,140 @@
+//! `anklet check`: looks at everything a start would need, says what is wrong with it, and changes nothing.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+
+use anklet_github::client::Client;
+use anklet_github::error::ClientError;
+use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::section::Section;
+use anklet_plugin_api::store::Store;
+
+use crate::anka::{Anka, AnkaSettings};
+use crate::cli::{EXIT_FAILURE, EXIT_OK};
+use crate::config::env::Environment;
+use crate::config::{self, Config, DatabaseChoice};
+use crate::registry::{self, Role};
+use crate::store::embedded::{EmbeddedStore, OpenError, Options};
+
+/// Checks the config and what it names; the exit code.
+pub(crate) fn run(file: Option<&Path>, environment: &Environment, out: &mut dyn Write) -> u8 {
+    let config = match config::load(file, environment) {
+        Ok(config) => config,
+        Err(error) => {
+            for warning in &error.warnings {
+                let _ = writeln!(out, "warning: {warning}");
+            }
+            for problem in &error.problems {
+                let _ = writeln!(out, "error: {problem}");
+            }
+            return EXIT_FAILURE;
+        }
+    };
+    let mut report = Report { out, n_errors: 0 };
+    for warning in &config.warnings {
+        report.say("warning", &warning.to_string());
+    }
+    report.say("ok", &format!("config {}: {} plugins", config.file.display(), config.plugins.len()));
+    check_anka(&config, environment, &mut report);
+    check_stores(&config, &mut report);
+    check_credentials(&config, &mut report);
+    if report.n_errors == 0 { EXIT_OK } else { EXIT_FAILURE }
+}
+
+struct Report<'a> {
+    out: &'a mut dyn Write,
+    n_errors: usize,
+}
+
+impl Report<'_> {
+    fn say(&mut self, kind: &str, what: &str) {
+        // A reader that has seen enough does not change what is checked.
+        let _ = writeln!(self.out, "{kind}: {what}");
+    }
+
+    fn error(&mut self, what: &str) {
+        self.n_errors += 1;
+        self.say("error", what);
+    }
+}
+
+fn is_handler(section: &Section) -> bool {
+    registry::role(&section.kind) == Some(Role::Handler)
+}
+
+fn check_anka(config: &Config, environment: &Environment, report: &mut Report<'_>) {
+    if !config.plugins.iter().any(|plugin| is_handler(&plugin.section)) {
+        return;
+    }
+    let Some(folder) = environment.config_folder() else {
+        report
+            .error("the variable HOME is not set; set it to the home folder of the user whose VMs are used");
+        return;
+    };
+    let variables =
+        environment.for_children().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let anka = Anka::new(AnkaSettings {
+        environment: variables.collect(),
+        timeouts: config.anka_timeouts.clone(),
+        limits: config.limits.clone(),
+        folder,
+        secrets: config.secrets.clone(),
+    });
+    match anka.check(&Ear::deaf()) {
+        Ok(facts) => report.say("ok", &format!("anka {} with the license {}", facts.version, facts.license)),
+        Err(error) => report.error(&error.to_string()),
+    }
+}
+
+fn check_stores(config: &Config, report: &mut Report<'_>) {
+    let mut seen = BTreeSet::new();
+    for plugin in &config.plugins {
+        match &plugin.database {
+            DatabaseChoice::Embedded(path) if seen.insert(path.clone()) => check_file(path, report),
+            DatabaseChoice::Embedded(_) => {}
+            DatabaseChoice::Redis(_) => {
+                report.error("this version keeps its queue in a file only; leave out `database` and `global_database_url`");
+            }
+        }
+    }
+}
+
+fn check_file(path: &Path, report: &mut Report<'_>) {
+    match EmbeddedStore::open_beside(path, &Options::default()) {
+        Ok(store) => match store.counts() {
+            Ok(counts) => {
+                report.say("ok", &format!("queue file {}: {} VM records", path.display(), counts.vms))
+            }
+            Err(error) => report.error(&format!("queue file {}: {error}", path.display())),
+        },
+        Err(OpenError::Missing { .. }) => {
+            report.say("ok", &format!("queue file {}: made at the first start", path.display()));
+        }
+        Err(error) => report.error(&error.to_string()),
+    }
+}
+
+/// One harmless call with each credential: may it see the runners of its scope?
+fn check_credentials(config: &Config, report: &mut Report<'_>) {
+    let mut seen: Vec<&Section> = Vec::new();
+    for section in config.plugins.iter().map(|plugin| &plugin.section).filter(|section| is_handler(section)) {
+        if seen.iter().any(|other| other.github == section.github && other.scope == section.scope) {
+            continue;
+        }
+        seen.push(section);
+        match see_runners(section) {
+            Ok(()) => report.say(
+                "ok",
+                &format!("GitHub lets plugin {} see the runners of {}", section.name, section.scope),
+            ),
+            Err(error) => report.error(&format!("plugin {}: {error}", section.name)),
+        }
+    }
+}
+
+fn see_runners(section: &Section) -> Result<(), ClientError> {
+    let client = Client::new(&section.github, &section.limits)?;
+    client.runner(&section.scope, "anklet-check", &Ear::deaf()).map(drop)
+}
