@@ -41,6 +41,10 @@ pub(crate) fn run(config: Config, environment: &Environment) -> ExitCode {
         error!(error:% = error; "cannot listen to signals");
         return ExitCode::FAILURE;
     }
+    if config.metrics.aggregator {
+        error!("this version has no metrics aggregator; leave out `metrics.aggregator`");
+        return ExitCode::FAILURE;
+    }
     if config.plugins.is_empty() {
         warn!("no plugins are configured; nothing to do");
         info!("anklet (and all plugins) shut down");

@@ -65,7 +65,7 @@ pub fn check(section: &Section) -> Vec<Problem> {
 
 impl Plugin for GithubHandler {
     fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
-        let mut worker = worker(self.section, self.desk, &services)?;
+        let mut worker = worker(self.section, self.desk, &services)?.listening();
         info!("starting github plugin");
         worker.status(Status::Idle);
         let Ok(held) = worker.read_held() else { return Ok(()) };

@@ -61,6 +61,12 @@ impl Worker {
         let image = self
             .vms
             .ensure_image(&claim.job.image, &listed, &ear)
+            .inspect_err(|error| {
+                if matches!(error, VmError::Cut { .. }) {
+                    return;
+                }
+                job_log!(warn, claim; "problem ensuring vm template exists on host", error:% = error);
+            })
             .map_err(|error| self.vm_setback(&error, Counted::No))?;
         hand.reservation = Some(reservation);
         Ok(image)

@@ -41,8 +41,15 @@ impl Scripts {
                     if bytes != script.text.as_bytes() {
                         info!(file:% = theirs.display(); "using a guest script of your own");
                     }
-                    // The VM host copies links as links, so what they point to is copied.
-                    paths.push(fs::canonicalize(&theirs)?);
+                    // The VM host copies links as links, and names a file in the guest after itself.
+                    let real = fs::canonicalize(&theirs)?;
+                    if real.file_name().is_some_and(|name| name == script.name) {
+                        paths.push(real);
+                    } else {
+                        let copy = own_folder.join("linked").join(script.name);
+                        write_executable(&copy, &bytes)?;
+                        paths.push(copy);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     paths.push(own_folder.join(script.name))
@@ -63,7 +70,7 @@ impl Scripts {
             if path.starts_with(&self.own_folder)
                 && fs::read(path).ok().as_deref() != Some(script.text.as_bytes())
             {
-                write_executable(path, script.text)?;
+                write_executable(path, script.text.as_bytes())?;
             }
         }
         Ok(&self.paths)
@@ -71,7 +78,7 @@ impl Scripts {
 }
 
 /// Writes by rename, since another handler may be copying the file at this moment.
-fn write_executable(path: &Path, text: &str) -> io::Result<()> {
+fn write_executable(path: &Path, text: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -102,4 +109,70 @@ fn fingerprint(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that goes when the test ends.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("anklet-scripts-{}-{name}", std::process::id()));
+            fs::create_dir_all(path.join("plugins/handlers/github")).unwrap();
+            Self(path)
+        }
+
+        fn find(&self) -> Scripts {
+            Scripts::find(&self.0.join("plugins"), &self.0).unwrap()
+        }
+
+        fn theirs(&self, name: &str) -> PathBuf {
+            self.0.join("plugins/handlers/github").join(name)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn built_in_scripts_are_written_and_written_again() {
+        let folder = Folder::new("built-in");
+        let scripts = folder.find();
+        for (path, script) in scripts.ready().unwrap().iter().zip(&SCRIPTS) {
+            assert_eq!(fs::read_to_string(path).unwrap(), script.text);
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o755);
+            fs::remove_file(path).unwrap();
+        }
+        assert!(scripts.ready().unwrap().iter().all(|path| path.exists()));
+    }
+
+    #[test]
+    fn a_script_of_ones_own_wins_also_behind_a_link_of_another_name() {
+        let folder = Folder::new("own");
+        fs::write(folder.theirs("install-runner.bash"), "echo mine\n").unwrap();
+        fs::write(folder.0.join("elsewhere.sh"), "echo linked\n").unwrap();
+        std::os::unix::fs::symlink(folder.0.join("elsewhere.sh"), folder.theirs("start-runner.bash"))
+            .unwrap();
+        let scripts = folder.find();
+        let names: Vec<_> =
+            scripts.ready().unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["install-runner.bash", "register-runner.bash", "start-runner.bash"]);
+        let text = |n: usize| fs::read_to_string(&scripts.ready().unwrap()[n]).unwrap();
+        assert_eq!((text(0).as_str(), text(2).as_str()), ("echo mine\n", "echo linked\n"));
+    }
+
+    #[test]
+    fn only_copies_of_the_go_programs_scripts_are_known() {
+        for script in &SCRIPTS {
+            assert!(!is_known_copy(script.name, script.text.as_bytes()));
+        }
+        assert!(!is_known_copy("start-runner.bash", b""));
+        assert_eq!(fingerprint(b"a"), 0xaf63_dc4c_8601_ec8c, "FNV-1a, as its authors publish it");
+    }
 }

@@ -32,7 +32,8 @@ impl Worker {
                 host: self.host.id().clone(),
                 scope: self.section.scope.clone(),
                 pass: Vec::new(),
-                take_over: true,
+                // Others' claims may look run out only because everybody was down; they get their time to come back.
+                take_over: self.started_at.elapsed() > self.section.claim_life,
                 claim_life: self.section.claim_life,
             };
             match self.patiently(&self.until_stop(), |store| store.claim(&want)) {
@@ -126,6 +127,7 @@ impl Worker {
             Outcome::Finished(conclusion) => {
                 job_log!(info, claim; "job completed", conclusion:% = conclusion);
                 let _ = self.patiently(&ear, |store| store.finish(key, &conclusion));
+                job_log!(info, claim; "cleanup | WorkflowJobPayload | queuedJob");
                 self.report.ended(&self.section.name, &conclusion, &claim.job.html_url);
             }
             Outcome::GiveBack(failure) => self.give_back(claim, &failure),
@@ -176,6 +178,7 @@ impl Worker {
                 }
             }
             Blame::NoSlot => {
+                warn!("more than 2 VMs are running; unable to run more than 2 at a time due to Apple SLA");
                 warn!("host does not have vm capacity");
                 self.mood.on_no_slot(now, &self.section.limits);
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, never};
 use log::{info, warn};
 
 use anklet_plugin_api::ear::Ear;
@@ -42,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) report: Arc<dyn Report>,
     pub(crate) signals: Receiver<JobSignal>,
     pub(crate) freed: Receiver<()>,
+    pub(crate) started_at: Instant,
     pub(crate) drain: Stop,
     pub(crate) interrupt: Stop,
 }
@@ -76,10 +77,12 @@ pub(crate) enum Seen {
 pub(crate) struct Unanswered;
 
 impl Worker {
+    /// A worker that hears nothing of the queue and the host; see [`Worker::listening`].
     pub(crate) fn new(section: Section, hub: Hub, scripts: Scripts, desk: Desk, services: &Services) -> Self {
         Self {
-            signals: services.store.subscribe(&section.name),
-            freed: services.host.freed(),
+            signals: never(),
+            freed: never(),
+            started_at: Instant::now(),
             section,
             hub,
             scripts,
@@ -93,6 +96,13 @@ impl Worker {
             drain: services.drain.clone(),
             interrupt: services.interrupt.clone(),
         }
+    }
+
+    /// Hears signals and freed slots from now on. Whoever listens must take what comes.
+    pub(crate) fn listening(mut self) -> Self {
+        self.signals = self.store.subscribe(&self.section.name);
+        self.freed = self.host.freed();
+        self
     }
 
     pub(crate) fn limits(&self) -> &Limits {
