@@ -67,9 +67,8 @@ impl Scripts {
     /// The files to copy. Written anew if something swept them away since.
     pub(crate) fn ready(&self) -> io::Result<&[PathBuf]> {
         for (script, path) in SCRIPTS.iter().zip(&self.paths) {
-            if path.starts_with(&self.own_folder)
-                && fs::read(path).ok().as_deref() != Some(script.text.as_bytes())
-            {
+            let is_built_in = path.parent() == Some(&*self.own_folder);
+            if is_built_in && fs::read(path).ok().as_deref() != Some(script.text.as_bytes()) {
                 write_executable(path, script.text.as_bytes())?;
             }
         }
