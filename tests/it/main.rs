@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for time to pass: tests wait for what GitHub, anka or the log shows, with a generous limit.
 
+mod cli;
 mod crash;
 mod jobs;
 mod signals;
