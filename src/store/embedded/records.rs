@@ -106,10 +106,9 @@ impl Tx<'_> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT ended_fence FROM handlers WHERE queue = ?1 AND name = ?2")?;
-        let ended: Option<u64> = statement
-            .query_row(params![self.queue, key.handler.as_str()], |row| unsigned(row, 0))
-            .optional()?;
-        Ok(ended == Some(key.fence))
+        let ended: Option<Option<i64>> =
+            statement.query_row(params![self.queue, key.handler.as_str()], |row| row.get(0)).optional()?;
+        Ok(ended.flatten() == Some(key.fence.cast_signed()))
     }
 
     pub(super) fn remember_end(&self, key: &ClaimKey) -> Result<(), Fail> {

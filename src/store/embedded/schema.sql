@@ -49,7 +49,7 @@ CREATE INDEX tombstones_by_age ON tombstones (ended_at);
 CREATE TABLE handlers (
     queue INTEGER NOT NULL,
     name TEXT NOT NULL,
-    ended_fence INTEGER NOT NULL DEFAULT 0,
+    ended_fence INTEGER,
     life_ms INTEGER,
     PRIMARY KEY (queue, name)
 ) WITHOUT ROWID;

@@ -40,13 +40,34 @@ pub(super) struct Listeners(Mutex<HashMap<i64, Vec<Listener>>>);
 struct Listener {
     handler: PluginName,
     sender: Sender<JobSignal>,
+    last_was_look: bool,
+}
+
+impl Listener {
+    /// False when nobody listens any more.
+    fn hear(&mut self, signal: &Signal) -> bool {
+        if matches!(&signal.to, To::Handler(to) if *to != self.handler) {
+            return true;
+        }
+        let is_look = signal.signal == JobSignal::Look;
+        // What was sent last is what waits last: one look more would say nothing new.
+        if is_look && self.last_was_look && !self.sender.is_empty() {
+            return true;
+        }
+        self.last_was_look = is_look;
+        self.sender.send(signal.signal.clone()).is_ok()
+    }
 }
 
 impl Listeners {
     pub(super) fn add(&self, queue: i64, handler: &PluginName) -> Receiver<JobSignal> {
         let (sender, receiver) = unbounded();
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.entry(queue).or_default().push(Listener { handler: handler.clone(), sender });
+        listeners.entry(queue).or_default().push(Listener {
+            handler: handler.clone(),
+            sender,
+            last_was_look: false,
+        });
         receiver
     }
 
@@ -54,12 +75,7 @@ impl Listeners {
     pub(super) fn tell(&self, queue: i64, signal: &Signal) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(listeners) = listeners.get_mut(&queue) {
-            listeners.retain(|Listener { handler, sender }| match &signal.to {
-                To::Handler(to) if to != handler => true,
-                To::Handler(_) => sender.send(signal.signal.clone()).is_ok(),
-                // Whoever has something waiting is going to look anyway.
-                To::All => !sender.is_empty() || sender.send(signal.signal.clone()).is_ok(),
-            });
+            listeners.retain_mut(|listener| listener.hear(signal));
         }
     }
 

@@ -5,6 +5,7 @@ mod crash;
 mod documents;
 mod full;
 mod opening;
+mod rules;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
