@@ -21,7 +21,7 @@ pub(super) struct Scene {
     pub(super) known: Option<StoredJob>,
     /// The highest `run_attempt` of B that has ended.
     pub(super) ended_attempt: Option<u32>,
-    /// The record of the VM that the news names as B's runner.
+    /// The record of the VM that the news names as B's runner; where it names none, of the one that was known before.
     pub(super) runner: Option<VmRecord>,
     /// A: the job, other than B, whose claim has that VM.
     pub(super) other: Option<StoredJob>,
@@ -181,13 +181,12 @@ impl Desk<'_> {
     fn complete(&mut self, conclusion: &Conclusion, runner: Option<&str>) {
         let known_runner =
             self.scene.known.as_ref().and_then(|known| known.phase.runner().map(str::to_owned));
-        let held_by_nobody = self.scene.known.as_ref().is_none_or(|known| known.hold().is_none());
         let mut job = self.scene.known.take();
+        // Told where nobody watches the VM that the job ran on: its plugin has to clean it up.
+        let unwatched = self.scene.runner.clone().filter(|_| self.scene.other.is_none());
         if runner.is_some() && runner != known_runner.as_deref() {
             self.scene.known = job;
             job = Some(self.begin(runner));
-        } else if held_by_nobody && let Some(record) = &self.scene.runner {
-            self.changes.tell(&record.plugin, JobSignal::Vm(record.vm.clone()));
         }
         self.changes.tombstone = Some(self.news.job.clone());
         let Some(mut job) = job else { return };
@@ -199,7 +198,12 @@ impl Desk<'_> {
                 self.changes.tell(&hold.handler, JobSignal::Finish(job.job.id, conclusion.clone()));
                 self.changes.put(job);
             }
-            None => self.changes.remove(job),
+            None => {
+                if let Some(record) = unwatched {
+                    self.changes.tell(&record.plugin, JobSignal::Vm(record.vm));
+                }
+                self.changes.remove(job);
+            }
         }
     }
 }

@@ -31,8 +31,8 @@ impl Tx<'_> {
             ended_attempt: self.ended_attempt(news.job.id)?,
             ..Scene::default()
         };
-        let Some(runner) = news.phase.runner() else { return Ok(scene) };
-        let vm = VmName::new(runner);
+        let known_runner = || scene.known.as_ref().and_then(|known| known.phase.runner());
+        let Some(vm) = news.phase.runner().or_else(known_runner).map(VmName::new) else { return Ok(scene) };
         scene.runner = self.vm(&vm)?;
         if scene.runner.is_some() {
             scene.other = self.job_with(&vm)?.filter(|other| other.job.id != news.job.id);

@@ -178,13 +178,20 @@ impl State {
         self.bury(job);
         let Some(stored) = self.jobs.get_mut(&job.id) else { return };
         let runner = runner.map(str::to_owned).or(known_runner);
+        let vm = runner.as_deref().map(VmName::new);
         stored.phase = Phase::Completed { conclusion: conclusion.clone(), runner };
         stored.note(now, "completed", None);
-        match stored.claimant().cloned() {
-            Some(handler) => self.tell(&handler, JobSignal::Finish(job.id, conclusion.clone())),
-            None => {
-                self.jobs.remove(&job.id);
-            }
+        if let Some(handler) = stored.claimant().cloned() {
+            self.tell(&handler, JobSignal::Finish(job.id, conclusion.clone()));
+            return;
+        }
+        self.jobs.remove(&job.id);
+        // Nobody watches the VM that it ran on; its plugin has to clean it up.
+        if let Some(record) = vm.as_ref().and_then(|vm| self.vms.get(vm))
+            && self.holder_of_vm(&record.vm).is_none()
+        {
+            let (plugin, vm) = (record.plugin.clone(), record.vm.clone());
+            self.tell(&plugin, JobSignal::Vm(vm));
         }
     }
 
