@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use proptest::prelude::{Strategy, TestCaseError, prop_assert_eq};
+use proptest::collection::vec;
+use proptest::prelude::{TestCaseError, any, prop_assert_eq};
 use proptest::test_runner::{Config, TestError, TestRunner};
 
 use super::pair::Pair;
-use super::step::{Step, any_step};
+use super::step::{N_JOBS, Step, all_jobs, any_step};
 use super::{ConformanceClock, MakeStore};
 use crate::fake::memory::MemoryStore;
 use crate::job::JobId;
@@ -27,36 +28,38 @@ pub fn a_store_agrees_with_the_model(make: MakeStore<'_>) {
 pub fn a_store_agrees_in(make: MakeStore<'_>, n_cases: u32) {
     let config =
         Config { cases: n_cases, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
-    let steps = proptest::collection::vec(any_step(), 1..N_STEPS);
-    // What prints the failing steps prints them in the order of their types, which is what one needs to repeat them.
-    match TestRunner::new(config).run(&steps.prop_map(Steps), |steps| agrees(make, &steps.0)) {
+    let steps = (any::<bool>(), vec(any_step(), 1..N_STEPS));
+    match TestRunner::new(config).run(&steps, |(is_full, steps)| agrees(make, is_full, &steps)) {
         Ok(()) => {}
-        Err(TestError::Fail(why, steps)) => panic!("{why}\nafter {:#?}", steps.0),
+        Err(TestError::Fail(why, (is_full, steps))) => {
+            panic!("{why}\nwhere all jobs are queued at first: {is_full}, then {steps:#?}")
+        }
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
 }
 
-#[derive(Clone, Debug)]
-struct Steps(Vec<Step>);
-
-fn agrees(make: MakeStore<'_>, steps: &[Step]) -> Result<(), TestCaseError> {
+fn agrees(make: MakeStore<'_>, is_full: bool, steps: &[Step]) -> Result<(), TestCaseError> {
     let clock = ConformanceClock::default();
     let model = Arc::new(MemoryStore::with_clock(clock.source()));
     let mut pair = Pair::new([make(&clock), model], clock);
-    for (n, step) in steps.iter().enumerate() {
-        let [said, expected] = pair.take(step);
-        prop_assert_eq!(said, expected, "answer to step {} {:?}", n, step);
+    // A store may read its clock when it is made: from here on both have.
+    contents(&pair);
+    let begin = if is_full { all_jobs() } else { Vec::new() };
+    let verbs = steps.iter().flat_map(Step::verbs);
+    for (n, step) in begin.into_iter().chain(verbs).enumerate() {
+        let [said, expected] = pair.take(&step);
+        prop_assert_eq!(said, expected, "answer to verb {} {:?}", n, step);
         let [heard, expected] = pair.hear();
-        prop_assert_eq!(heard, expected, "signals after step {} {:?}", n, step);
+        prop_assert_eq!(heard, expected, "signals after verb {} {:?}", n, step);
         let [held, expected] = contents(&pair);
-        prop_assert_eq!(held, expected, "contents after step {} {:?}", n, step);
+        prop_assert_eq!(held, expected, "contents after verb {} {:?}", n, step);
     }
     Ok(())
 }
 
 fn contents(pair: &Pair) -> [Vec<String>; 2] {
     pair.stores.each_ref().map(|store| {
-        let entries = (0..super::step::N_JOBS as u64).map(|n| show_entry(store.entry(JobId(n))));
+        let entries = (0..N_JOBS as u64).map(|n| show_entry(store.entry(JobId(n))));
         let vms = ["a", "b"].map(|host| format!("{:#?}", store.vms(&HostId::new(host))));
         entries.chain(vms).chain([format!("{:#?}", store.counts())]).collect()
     })

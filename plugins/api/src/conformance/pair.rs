@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::ConformanceClock;
-use super::step::{HANDLERS, Step, job_in, labels, vm_name};
+use super::step::{HANDLERS, MadeFor, Step, job_in, vm_name};
 use super::world::{LIFE, enterprise, handler, host_of, record, repository, want};
-use crate::job::{Conclusion, News};
+use crate::job::{Conclusion, Job, News, Phase};
 use crate::name::{HostId, VmName};
 use crate::scope::Scope;
-use crate::store::{Claim, ClaimAnswer, ClaimKey, JobSignal, Lease, Source, Store, StoreError, Want};
+use crate::store::{
+    Claim, ClaimAnswer, ClaimKey, ClaimView, JobSignal, Lease, Source, Store, StoreError, Want,
+};
 use crate::vm::VmRecord;
 
 const SIGNAL_LIMIT: Duration = Duration::from_secs(10);
@@ -34,7 +36,7 @@ impl Pair {
         Self { stores, clock, ears, keys: Default::default(), last: None }
     }
 
-    /// What the two say to the step.
+    /// What the two say to a step that is one verb.
     pub(super) fn take(&mut self, step: &Step) -> [String; 2] {
         let step = match step {
             Step::Again => match self.last.clone() {
@@ -69,6 +71,15 @@ impl Pair {
                 let news = News { job: job_in(*job, *attempt), phase: phase.clone(), for_us: *for_us };
                 show(store.news(&news, if *by_api { Source::Api } else { Source::Webhook }))
             }
+            Step::Begin { job_of, vm, is_over } => {
+                let runner = Some(vm_name(*vm));
+                let phase = match is_over {
+                    true => Phase::Completed { conclusion: Conclusion::Cancelled, runner },
+                    false => Phase::InProgress { runner },
+                };
+                let news = News { job: self.claimed(*job_of), phase, for_us: true };
+                show(store.news(&news, Source::Webhook))
+            }
             Step::Claim { handler, pass, take_over, long } => {
                 return match store.claim(&want_of(*handler, *pass, *take_over, *long)) {
                     Ok(ClaimAnswer::Claimed(claim)) => show_claim(&claim),
@@ -82,8 +93,8 @@ impl Pair {
             Step::Resume(handler, age) => show(store.resume(&key(handler, age))),
             Step::LeaveRunning(handler, age) => show(store.leave_running(&key(handler, age))),
             Step::Finish(handler, age) => show(store.finish(&key(handler, age), &Conclusion::Failure)),
-            Step::PutVm { handler, age, second, job, stage, few_labels } => {
-                let made = record_of(*handler, *second, *job, *few_labels);
+            Step::PutVm { handler, age, second, made_for, stage, few_labels } => {
+                let made = self.record_of(*handler, *second, *made_for, *few_labels);
                 let key = age.map(|age| self.key(*handler, age));
                 show(store.put_vm(key.as_ref(), &VmRecord { stage: *stage, ..made }))
             }
@@ -96,7 +107,11 @@ impl Pair {
             }
             Step::Lease { process, gone } => show(store.lease(&lease_of(*process, *gone))),
             Step::Release { process } => show(store.release(&lease_of(*process, false))),
-            Step::Advance(_) | Step::SetBack(_) | Step::Again => String::new(),
+            Step::Advance(_)
+            | Step::SetBack(_)
+            | Step::Prepare { .. }
+            | Step::Outlive { .. }
+            | Step::Again => String::new(),
         };
         (said, None)
     }
@@ -104,6 +119,31 @@ impl Pair {
     fn key(&self, n: usize, age: usize) -> ClaimKey {
         let given = self.keys[n].iter().rev().nth(age).cloned();
         given.unwrap_or_else(|| ClaimKey { handler: handler(HANDLERS[n]), fence: 0 })
+    }
+
+    /// The job that the handler's claim is on.
+    fn claimed(&self, n: usize) -> Job {
+        match self.stores[1].look(&self.key(n, 0)) {
+            Ok(ClaimView::Held { job, .. }) => *job,
+            Ok(ClaimView::Lost) | Err(_) => job_in(0, 1),
+        }
+    }
+
+    fn record_of(&self, n: usize, second: bool, made_for: MadeFor, few_labels: bool) -> VmRecord {
+        let job = match made_for {
+            MadeFor::Claimed => self.claimed(n),
+            MadeFor::Job(job) => job_in(job, 1),
+            MadeFor::Nobody => job_in(0, 1),
+        };
+        let mut made = record(&vm_name(n * 2 + usize::from(second)), HANDLERS[n], &job);
+        made.scope = scope_of(n);
+        if few_labels {
+            made.labels.truncate(1);
+        }
+        if matches!(made_for, MadeFor::Nobody) {
+            made.job = None;
+        }
+        made
     }
 
     /// What each handler hears in the two. More looks than needed, and news of a start beside that of the end, are well.
@@ -168,17 +208,6 @@ fn want_of(n: usize, pass: Option<usize>, take_over: bool, long: bool) -> Want {
     let pass = pass.map(|job| job_in(job, 1).group()).into_iter().collect();
     let claim_life = if long { LIFE } else { LIFE / 3 };
     Want { scope: scope_of(n), pass, take_over, claim_life, ..want(HANDLERS[n]) }
-}
-
-fn record_of(n: usize, second: bool, job: Option<usize>, few_labels: bool) -> VmRecord {
-    let made_for = job_in(job.unwrap_or(0), 1);
-    let made = record(&vm_name(n * 2 + usize::from(second)), HANDLERS[n], &made_for);
-    VmRecord {
-        scope: scope_of(n),
-        job: job.map(|_| made_for.id),
-        labels: labels(&made_for, few_labels),
-        ..made
-    }
 }
 
 fn lease_of(process: usize, gone: bool) -> Lease {

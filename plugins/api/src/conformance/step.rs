@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-use super::world::{job, job_of};
+use super::world::{LIFE, RIPE, job, job_of};
 use crate::job::{Conclusion, Job, Phase};
 use crate::store::{Counted, GiveBack};
 use crate::vm::Stage;
@@ -13,7 +13,6 @@ pub(super) const N_JOBS: usize = 6;
 pub(super) const HANDLERS: [&str; 4] = ["a1", "a2", "b1", "b2"];
 /// Two of each handler.
 pub(super) const N_VMS: usize = 8;
-const SOME_LABELS: usize = 1;
 
 /// What is done next, in both stores.
 #[derive(Clone, Debug)]
@@ -31,6 +30,12 @@ pub(super) enum Step {
         take_over: bool,
         long: bool,
     },
+    /// The job that one handler's claim is on begins on a VM of the same or another handler, or is even over there.
+    Begin {
+        job_of: usize,
+        vm: usize,
+        is_over: bool,
+    },
     /// With a key of the handler: 0 is the newest.
     Look(usize, usize),
     Renew(usize, usize),
@@ -43,7 +48,7 @@ pub(super) enum Step {
         handler: usize,
         age: Option<usize>,
         second: bool,
-        job: Option<usize>,
+        made_for: MadeFor,
         stage: Stage,
         few_labels: bool,
     },
@@ -61,17 +66,50 @@ pub(super) enum Step {
     },
     Advance(Duration),
     SetBack(Duration),
-    /// The answer to the last step was lost.
+    /// A claim, and a VM for it, waiting.
+    Prepare {
+        handler: usize,
+        second: bool,
+    },
+    /// Every claim runs out; this handler looks, and looks again when the marks are ripe.
+    Outlive {
+        handler: usize,
+    },
+    /// The answer to the last verb was lost.
     Again,
 }
 
-/// Job `n` in attempt `attempt`. 0, 1 and 2 are of one group, and of labels that fit each other's VMs; 5 tells no date.
+/// Which job a record names.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MadeFor {
+    /// The one that the handler's claim is on, else job 0.
+    Claimed,
+    Job(usize),
+    Nobody,
+}
+
+impl Step {
+    /// The step as single verbs.
+    pub(super) fn verbs(&self) -> Vec<Step> {
+        let claim = |handler| Step::Claim { handler, pass: None, take_over: true, long: true };
+        match *self {
+            Step::Prepare { handler, second } => {
+                let (made_for, stage) = (MadeFor::Claimed, Stage::Waiting);
+                let put = Step::PutVm { handler, age: Some(0), second, made_for, stage, few_labels: false };
+                vec![claim(handler), put]
+            }
+            Step::Outlive { handler } => {
+                vec![Step::Advance(LIFE), claim(handler), Step::Advance(RIPE), claim(handler)]
+            }
+            _ => vec![self.clone()],
+        }
+    }
+}
+
+/// Job `n` in attempt `attempt`. 0, 1 and 2 are of one group; 3 has other labels; 5 tells no date.
 pub(super) fn job_in(n: usize, attempt: u32) -> Job {
     let id = n as u64;
-    let mut job = match n {
-        3 => job_of(id, "T2"),
-        _ => job(id),
-    };
+    let mut job = if n == 3 { job_of(id, "T2") } else { job(id) };
     match n {
         2 => job.created_at = super::world::job(1).created_at,
         4 => {
@@ -92,28 +130,18 @@ pub(super) fn vm_name(n: usize) -> String {
     format!("vm-{n}")
 }
 
-/// The labels of a VM made for the job, or too few for any.
-pub(super) fn labels(job: &Job, few: bool) -> Vec<String> {
-    job.labels.iter().take(if few { SOME_LABELS } else { usize::MAX }).cloned().collect()
-}
-
 pub(super) fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => any_news(),
-        7 => any_claim(),
-        4 => any_put(),
-        7 => any_end(),
-        3 => key().prop_flat_map(|(handler, age)| prop_oneof![
-            Just(Step::Look(handler, age)),
-            Just(Step::Renew(handler, age)),
-            Just(Step::Pause(handler, age)),
-            Just(Step::Pause(handler, age)),
-            Just(Step::Resume(handler, age)),
-        ]),
+        12 => any_news(),
+        8 => any_begin(),
+        4 => any_claim(),
+        10 => (0..HANDLERS.len(), mostly()).prop_map(|(handler, first)| Step::Prepare { handler, second: !first }),
+        2 => (0..HANDLERS.len()).prop_map(|handler| Step::Outlive { handler }),
+        3 => any_put(),
+        4 => any_end(),
+        4 => any_use_of_a_key(),
         1 => (0..N_VMS).prop_map(Step::RemoveVm),
-        2 => (0..HANDLERS.len(), any::<bool>(), 0..N_VMS).prop_map(|(handler, own, vm)| {
-            Step::Adopt { handler, vm: if own { handler * 2 + vm % 2 } else { vm } }
-        }),
+        4 => any_adoption(),
         1 => (0..3usize, any::<bool>()).prop_map(|(process, gone)| Step::Lease { process, gone }),
         1 => (0..3usize).prop_map(|process| Step::Release { process }),
         3 => prop_oneof![1..10u64, 20..40u64, 85..95u64].prop_map(|n| Step::Advance(Duration::from_secs(n))),
@@ -122,36 +150,50 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Every job once, so that the steps after these find something to do.
+pub(super) fn all_jobs() -> Vec<Step> {
+    let queued = |job| Step::News { job, attempt: 1, phase: Phase::Queued, by_api: false, for_us: true };
+    (0..N_JOBS).map(queued).collect()
+}
+
 fn key() -> impl Strategy<Value = (usize, usize)> {
     (0..HANDLERS.len(), prop_oneof![8 => Just(0usize), 1 => 1..3usize])
 }
 
+fn mostly() -> impl Strategy<Value = bool> {
+    prop_oneof![4 => Just(true), 1 => Just(false)]
+}
+
 fn any_news() -> impl Strategy<Value = Step> {
     let runner = prop_oneof![
-        4 => (0..N_VMS).prop_map(|n| Some(vm_name(n))),
+        14 => (0..N_VMS).prop_map(|n| Some(vm_name(n))),
         1 => Just(Some("elsewhere".to_owned())),
         2 => Just(None),
     ];
-    let phase = (0..7u8, runner).prop_map(|(phase, runner)| match phase {
-        0..3 => Phase::Queued,
-        3..6 => Phase::InProgress { runner },
+    let phase = (0..12u8, runner).prop_map(|(phase, runner)| match phase {
+        0..4 => Phase::Queued,
+        4..11 => Phase::InProgress { runner },
         _ => Phase::Completed { conclusion: Conclusion::Success, runner },
     });
-    let attempt = prop_oneof![12 => Just(1u32), 1 => Just(2u32)];
-    let often = prop_oneof![4 => Just(true), 1 => Just(false)];
-    (0..N_JOBS, attempt, phase, any::<bool>(), often)
-        .prop_map(|(job, attempt, phase, by_api, for_us)| Step::News { job, attempt, phase, by_api, for_us })
+    let attempt = prop_oneof![16 => Just(1u32), 2 => Just(2u32), 1 => Just(3u32)];
+    (0..N_JOBS, attempt, phase, 0..3u8, mostly()).prop_map(|(job, attempt, phase, by_api, for_us)| {
+        Step::News { job, attempt, phase, by_api: by_api == 0, for_us }
+    })
+}
+
+fn any_begin() -> impl Strategy<Value = Step> {
+    (0..HANDLERS.len(), any::<bool>(), 0..HANDLERS.len(), mostly(), mostly()).prop_map(
+        |(job_of, own, other, first, runs)| {
+            let vm = if own { job_of } else { other } * 2 + usize::from(!first);
+            Step::Begin { job_of, vm, is_over: !runs }
+        },
+    )
 }
 
 fn any_claim() -> impl Strategy<Value = Step> {
     let pass = prop_oneof![4 => Just(None), 1 => (0..N_JOBS).prop_map(Some)];
-    let often = prop_oneof![4 => Just(true), 1 => Just(false)];
-    (0..HANDLERS.len(), pass, often, any::<bool>()).prop_map(|(handler, pass, take_over, long)| Step::Claim {
-        handler,
-        pass,
-        take_over,
-        long,
-    })
+    (0..HANDLERS.len(), pass, mostly(), any::<bool>())
+        .prop_map(|(handler, pass, take_over, long)| Step::Claim { handler, pass, take_over, long })
 }
 
 fn any_put() -> impl Strategy<Value = Step> {
@@ -162,16 +204,37 @@ fn any_put() -> impl Strategy<Value = Step> {
         Just(Stage::Running),
         Just(Stage::Deleting),
     ];
-    let job = prop_oneof![5 => (0..N_JOBS).prop_map(Some), 1 => Just(None)];
-    (key(), prop_oneof![5 => Just(true), 1 => Just(false)], any::<bool>(), job, stage, any::<bool>())
-        .prop_map(|((handler, age), keyed, second, job, stage, few_labels)| Step::PutVm {
+    let made_for = prop_oneof![
+        4 => Just(MadeFor::Claimed),
+        2 => (0..N_JOBS).prop_map(MadeFor::Job),
+        1 => Just(MadeFor::Nobody),
+    ];
+    (key(), mostly(), any::<bool>(), made_for, stage, any::<bool>()).prop_map(
+        |((handler, age), keyed, second, made_for, stage, few_labels)| Step::PutVm {
             handler,
             age: keyed.then_some(age),
             second,
-            job,
+            made_for,
             stage,
             few_labels,
-        })
+        },
+    )
+}
+
+fn any_use_of_a_key() -> impl Strategy<Value = Step> {
+    (key(), 0..6u8).prop_map(|((handler, age), verb)| match verb {
+        0 => Step::Look(handler, age),
+        1 => Step::Renew(handler, age),
+        2 => Step::Resume(handler, age),
+        _ => Step::Pause(handler, age),
+    })
+}
+
+fn any_adoption() -> impl Strategy<Value = Step> {
+    (0..HANDLERS.len(), mostly(), 0..N_VMS).prop_map(|(handler, own, vm)| Step::Adopt {
+        handler,
+        vm: if own { handler * 2 + vm % 2 } else { vm },
+    })
 }
 
 fn any_end() -> impl Strategy<Value = Step> {
@@ -181,9 +244,9 @@ fn any_end() -> impl Strategy<Value = Step> {
     let how = (0..9u8, counted, some_seconds(), avoids).prop_map(|(reason, counted, hold, host_avoids)| {
         GiveBack { reason: format!("reason {reason}"), counted, hold, host_avoids }
     });
-    (key(), how, 0..5u8).prop_map(|((handler, age), how, verb)| match verb {
-        0..3 => Step::GiveBack(handler, age, how),
-        3 => Step::LeaveRunning(handler, age),
+    (key(), how, 0..8u8).prop_map(|((handler, age), how, verb)| match verb {
+        0..4 => Step::GiveBack(handler, age, how),
+        4..7 => Step::LeaveRunning(handler, age),
         _ => Step::Finish(handler, age),
     })
 }

@@ -187,6 +187,34 @@ pub fn a_job_over_meanwhile_is_not_adopted(make: MakeStore<'_>) {
     assert!(world.vm("vm", "a1").is_some());
 }
 
+/// Its handler has not yet heard that the VM runs another job.
+pub fn a_stale_record_is_written_with_the_claims_job(make: MakeStore<'_>) {
+    let world = world(make);
+    let claim = world.prepare("a1", &job(1), "vm");
+    world.webhook(&job(2), in_progress(Some("vm")));
+    world.holds(&claim, &job(2), &in_progress(Some("vm")));
+    let stale = VmRecord { stage: Stage::Running, ..record("vm", "a1", &job(1)) };
+    world.put(&claim.key, &stale);
+    let expected = VmRecord { stage: Stage::Running, ..record("vm", "a1", &job(2)) };
+    assert_eq!(world.vm("vm", "a1"), Some(expected.clone()));
+    let unnamed = VmRecord { job: None, ..expected };
+    world.put(&claim.key, &unnamed);
+    assert_eq!(world.vm("vm", "a1"), Some(unnamed));
+}
+
+/// Nobody watches it, so its plugin has to be told that it is of no use any more.
+pub fn the_end_of_the_job_on_an_unwatched_vm_is_told(make: MakeStore<'_>) {
+    for runner in [Some("vm"), None] {
+        let world = world(make);
+        let claim = world.prepare("a1", &job(1), "vm");
+        world.webhook(&job(1), in_progress(Some("vm")));
+        world.store.leave_running(&claim.key).expect("the claim holds");
+        let listener = world.listen("a1");
+        world.webhook(&job(1), completed(runner));
+        listener.hears(&JobSignal::Vm(vm("vm")));
+    }
+}
+
 /// Whatever strangers put into it.
 pub fn a_record_with_all_its_fields_comes_back(make: MakeStore<'_>) {
     let world = world(make);
