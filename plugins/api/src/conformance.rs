@@ -177,6 +177,8 @@ macro_rules! store_conformance {
                 a_job_is_adopted_only_where_it_runs
                 nothing_is_adopted_beside_another_claim
                 a_job_over_meanwhile_is_not_adopted
+                a_stale_record_is_written_with_the_claims_job
+                the_end_of_the_job_on_an_unwatched_vm_is_told
                 a_record_with_all_its_fields_comes_back
             }
             leases {

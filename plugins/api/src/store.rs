@@ -102,7 +102,8 @@ pub trait Store: Send + Sync {
 
     /// Writes a VM record, new or changed; it takes the place of the one with the same name. With a key, the claim must still hold
     /// (else `Lost`, and nothing is written) and from now on this is the claim's VM; a stage other than the record's before is a line of the job's
-    /// history. Without one, it is its host's own business.
+    /// history. A record that names another job than the claim's is written with the claim's: the claim has moved since its handler looked. Without a key,
+    /// it is its host's own business.
     fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError>;
 
     /// Forgets a VM whose host has seen it and its runner gone: no claim holds it any more. Forgetting an unknown one is well.
@@ -170,7 +171,7 @@ pub enum JobSignal {
     Finish(JobId, Conclusion),
     /// The claim is on another job now, or lost, or its job is not where it was: what is being prepared may be for nothing.
     Retry,
-    /// The record of this VM, which no claim holds, now names a job.
+    /// The record of this VM, which no claim holds, now names a job, or its job is over.
     Vm(VmName),
 }
 

@@ -61,15 +61,16 @@ impl Changes {
     }
 
     /// The record now names this job.
-    pub(super) fn name_job(&mut self, mut record: VmRecord, job: &Job) {
-        let repository = format!("{}/{}", job.owner, job.repo);
-        let names_it =
-            record.job == Some(job.id) && record.run == Some(job.run_id) && record.repository == repository;
-        if !names_it {
-            record.job = Some(job.id);
-            record.run = Some(job.run_id);
-            record.repository = repository;
-            self.vms.push(record);
+    pub(super) fn name_job(&mut self, record: VmRecord, job: &Job) {
+        let named = naming(record.clone(), job);
+        if named != record {
+            self.vms.push(named);
         }
     }
+}
+
+/// The record with this job as the one it is for.
+pub(super) fn naming(record: VmRecord, job: &Job) -> VmRecord {
+    let repository = format!("{}/{}", job.owner, job.repo);
+    VmRecord { job: Some(job.id), run: Some(job.run_id), repository, ..record }
 }

@@ -205,7 +205,8 @@ impl Tx<'_> {
             });
             next = next.into_iter().chain(ends).min();
         }
-        Ok(next.map(|next| next.since(self.now)))
+        // Never zero, even if more is due than one verb moves: nobody may spin.
+        Ok(next.map(|next| next.since(self.now).max(Duration::from_millis(1))))
     }
 }
 

@@ -10,7 +10,7 @@ mod rules;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
@@ -19,7 +19,7 @@ use anklet_plugin_api::store::{Claim, ClaimAnswer, Store, Want};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmRecord};
 
-use super::{ClockSource, EmbeddedStore, Options};
+use super::{ClockSource, EmbeddedStore, OpenError, Options};
 
 /// A folder of a test's own, gone with it.
 pub(super) struct Folder(PathBuf);
@@ -38,7 +38,19 @@ impl Folder {
     }
 
     pub(super) fn open(&self) -> Arc<EmbeddedStore> {
-        EmbeddedStore::open(&self.file(), &Options::default()).unwrap()
+        self.open_with(&Options::default())
+    }
+
+    /// Opens the file again after the store before was dropped. A child that another test starts just now may still hold that one's lock,
+    /// from its birth to its `exec`.
+    pub(super) fn open_with(&self, options: &Options) -> Arc<EmbeddedStore> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match EmbeddedStore::open(&self.file(), options) {
+                Err(OpenError::InUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+                opened => return opened.unwrap(),
+            }
+        }
     }
 }
 

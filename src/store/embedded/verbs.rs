@@ -9,7 +9,7 @@ use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
 use rusqlite::{OptionalExtension, params};
 
-use super::changes::Changes;
+use super::changes::{Changes, naming};
 use super::document::{Hold, Spot, StoredJob};
 use super::fail::Fail;
 use super::groups::group_of;
@@ -96,6 +96,7 @@ impl Tx<'_> {
     }
 
     pub(super) fn put_vm(&mut self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), Fail> {
+        let mut record = record.clone();
         if let Some(key) = key {
             let mut job = self.held(key)?;
             renew_hold(&mut job, self.now);
@@ -107,8 +108,12 @@ impl Tx<'_> {
             }
             self.put_job(&job)?;
             self.point("claim has its VM");
+            if record.job.is_some_and(|named| named != job.job.id) {
+                // The claim has moved since the handler looked.
+                record = naming(record, &job.job);
+            }
         }
-        self.write_vm(record)
+        self.write_vm(&record)
     }
 
     pub(super) fn remove_vm(&mut self, vm: &VmName) -> Result<(), Fail> {

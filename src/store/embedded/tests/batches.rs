@@ -30,7 +30,7 @@ fn threads_share_flushes_and_no_job_goes_to_two() {
     let folder = Folder::new();
     let (failpoint, n_commits) = counter("after commit");
     let options = Options { failpoint: Some(failpoint), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     let per_thread = 50;
     let taken: Vec<JobId> = thread::scope(|scope| {
         let threads: Vec<_> = (0..8_u64)
@@ -63,7 +63,7 @@ fn an_idle_claim_and_all_reads_write_nothing() {
     let folder = Folder::new();
     let (failpoint, n_commits) = counter("before commit");
     let options = Options { failpoint: Some(failpoint), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     assert!(claim(&*store, "idle").is_none());
     let mut news = queued(1);
     news.phase = Phase::InProgress { runner: None };
@@ -99,7 +99,7 @@ fn a_panic_in_a_verb_undoes_only_that_verb() {
     let folder = Folder::new();
     let failpoint: Failpoint = Arc::new(|point| assert!(point != "fence taken", "planned"));
     let options = Options { failpoint: Some(failpoint), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     store.news(&queued(1), Source::Webhook).unwrap();
     thread::scope(|scope| {
         let panics = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| claim(&*store, "h"))).is_err());
@@ -117,7 +117,7 @@ fn a_held_job_says_when_it_is_due_and_wakes_those_who_wait() {
     let folder = Folder::new();
     let clock = super::HandClock::new();
     let options = Options { clock: Some(clock.source()), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     store.news(&queued(1), Source::Webhook).unwrap();
     let key = claim(&*store, "h").unwrap().key;
     let signals = store.subscribe(&want("idle").handler);

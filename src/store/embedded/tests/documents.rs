@@ -125,7 +125,7 @@ fn tombstones_are_pruned_when_their_time_is_over() {
         tombstone_life: Duration::from_secs(60),
         ..Options::default()
     };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     let end = |id: u64| {
         let mut news = queued(id);
         news.phase = Phase::Completed { conclusion: Conclusion::Success, runner: None };

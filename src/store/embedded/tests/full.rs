@@ -27,7 +27,7 @@ fn fill(store: &EmbeddedStore) -> u64 {
 fn a_full_disk_loses_nothing_and_passes() {
     let folder = Folder::new();
     let options = Options { max_pages: Some(60), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     let signals = store.subscribe(&anklet_plugin_api::name::PluginName::new("h"));
     let refused = fill(&store);
     assert!(store.entry(JobId(refused)).unwrap().is_none());
@@ -48,7 +48,7 @@ fn a_full_disk_loses_nothing_and_passes() {
 fn on_a_full_disk_every_thread_hears_how_its_own_verb_ended() {
     let folder = Folder::new();
     let options = Options { max_pages: Some(60), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &options).unwrap();
+    let store = folder.open_with(&options);
     let stored: Vec<u64> = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|n| {

@@ -111,12 +111,12 @@ fn the_clock_does_not_run_back_over_a_restart() {
     let clock = HandClock::new();
     let ahead = Options { clock: Some(clock.source()), ..Options::default() };
     clock.go_on(std::time::Duration::from_secs(1_000));
-    let store = EmbeddedStore::open(&folder.file(), &ahead).unwrap();
+    let store = folder.open_with(&ahead);
     store.news(&queued(1), Source::Webhook).unwrap();
     let before = store.entry(JobId(1)).unwrap().unwrap().history[0].at;
     drop(store);
     let behind = Options { clock: Some(HandClock::new().source()), ..Options::default() };
-    let store = EmbeddedStore::open(&folder.file(), &behind).unwrap();
+    let store = folder.open_with(&behind);
     store.news(&queued(2), Source::Webhook).unwrap();
     assert_eq!(store.entry(JobId(2)).unwrap().unwrap().history[0].at, before);
 }

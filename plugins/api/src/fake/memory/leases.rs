@@ -47,6 +47,7 @@ impl State {
         record: &VmRecord,
         now: Moment,
     ) -> Result<(), StoreError> {
+        let mut record = record.clone();
         if let Some(key) = key {
             let held = self.held(key)?;
             held.renew(now);
@@ -56,8 +57,15 @@ impl State {
             if known != Some(record.stage) {
                 self.job(job).note(now, format!("stage {}", record.stage), Some(by));
             }
+            if record.job.is_some_and(|named| named != job) {
+                // The claim has moved since the handler looked.
+                let job = &self.jobs[&job].job;
+                record.job = Some(job.id);
+                record.run = Some(job.run_id);
+                record.repository = format!("{}/{}", job.owner, job.repo);
+            }
         }
-        self.vms.insert(record.vm.clone(), record.clone());
+        self.vms.insert(record.vm.clone(), record);
         Ok(())
     }
 
