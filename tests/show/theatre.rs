@@ -68,7 +68,7 @@ impl Theatre {
 
     fn is_ended_after_term(&self) -> bool {
         match &*self.anklet.borrow() {
-            Some(anklet) => anklet.signal("TERM"),
+            Some(anklet) => kill(anklet.pid(), Signal::TERM),
             None => return true,
         }
         let deadline = Instant::now() + END_LIMIT;
@@ -88,10 +88,7 @@ impl Theatre {
         let has_ended = |pid| trace.iter().any(|line| line.pid == pid && line.event == "end");
         let begun = trace.iter().filter(|line| line.event == "start").map(|line| line.pid);
         for pid in begun.filter(|pid| !has_ended(*pid)) {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // Gone already is as good.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+            kill(pid, Signal::KILL);
         }
     }
 }
@@ -103,6 +100,13 @@ impl Drop for Theatre {
         self.anklet.take();
         let _ = catch_unwind(AssertUnwindSafe(|| self.kill_commands()));
         let _ = catch_unwind(AssertUnwindSafe(|| self.world.anka.reboot()));
+    }
+}
+
+fn kill(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // Gone already is as good.
+        let _ = kill_process(pid, signal);
     }
 }
 
