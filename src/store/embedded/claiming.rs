@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anklet_plugin_api::job::{Group, Phase};
 use anklet_plugin_api::scope::Scope;
-use anklet_plugin_api::store::{ClaimAnswer, Taken, Want};
+use anklet_plugin_api::store::{ClaimAnswer, JobSignal, Taken, Want};
 use anklet_plugin_api::time::Moment;
-use rusqlite::{OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{OptionalExtension, params, params_from_iter};
 
 use super::document::{Hold, Spot, StoredJob, VERSION};
 use super::fail::Fail;
@@ -100,7 +100,7 @@ impl Tx<'_> {
 
     fn take_from_holder(&mut self, job: &mut StoredJob) -> Option<Hold> {
         let old = job.take_hold()?;
-        self.signals.push(Signal::to(&old.handler, anklet_plugin_api::store::JobSignal::Retry));
+        self.signals.push(Signal::to(&old.handler, JobSignal::Retry));
         Some(old)
     }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anklet_plugin_api::job::{Job, JobId};
+use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::ClaimKey;
 use anklet_plugin_api::time::Moment;
 use log::warn;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::Failpoint;
 use super::changes::Changes;

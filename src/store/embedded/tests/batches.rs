@@ -10,8 +10,8 @@ use std::time::Duration;
 use anklet_plugin_api::job::{Conclusion, JobId, Phase};
 use anklet_plugin_api::store::{ClaimAnswer, Counted, GiveBack, Source, Store, StoreError};
 
-use super::{Folder, claim, queued, want};
-use crate::store::embedded::{EmbeddedStore, Failpoint, Options};
+use super::{Folder, HandClock, claim, queued, want};
+use crate::store::embedded::{Failpoint, Options};
 
 /// A failpoint that counts how often it passes `name`.
 fn counter(name: &'static str) -> (Failpoint, Arc<AtomicUsize>) {
@@ -115,7 +115,7 @@ fn a_panic_in_a_verb_undoes_only_that_verb() {
 #[test]
 fn a_held_job_says_when_it_is_due_and_wakes_those_who_wait() {
     let folder = Folder::new();
-    let clock = super::HandClock::new();
+    let clock = HandClock::new();
     let options = Options { clock: Some(clock.source()), ..Options::default() };
     let store = folder.open_with(&options);
     store.news(&queued(1), Source::Webhook).unwrap();

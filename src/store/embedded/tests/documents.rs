@@ -1,11 +1,14 @@
 //! Documents that cannot be read, and those of a newer version.
 
-use anklet_plugin_api::job::{JobId, Phase};
+use std::time::Duration;
+
+use anklet_plugin_api::job::{Conclusion, JobId, Phase};
 use anklet_plugin_api::name::{HostId, VmName};
 use anklet_plugin_api::store::{Noted, Place, Source, Store, StoreError};
 use rusqlite::params;
 
-use super::{Folder, claim, connect, job, queued, record};
+use super::{Folder, HandClock, claim, connect, job, queued, record};
+use crate::store::embedded::Options;
 
 fn n_broken(folder: &Folder) -> i64 {
     connect(&folder.file()).query_row("SELECT count(*) FROM broken", [], |row| row.get(0)).unwrap()
@@ -112,14 +115,8 @@ fn large_numbers_and_strange_text_come_back_as_they_were() {
 
 #[test]
 fn tombstones_are_pruned_when_their_time_is_over() {
-    use std::time::Duration;
-
-    use anklet_plugin_api::job::Conclusion;
-
-    use crate::store::embedded::{EmbeddedStore, Options};
-
     let folder = Folder::new();
-    let clock = super::HandClock::new();
+    let clock = HandClock::new();
     let options = Options {
         clock: Some(clock.source()),
         tombstone_life: Duration::from_secs(60),

@@ -3,6 +3,7 @@
 use std::thread;
 
 use anklet_plugin_api::job::JobId;
+use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::store::{JobSignal, Noted, Source, Store, StoreError};
 
 use super::{Folder, claim, queued};
@@ -28,7 +29,7 @@ fn a_full_disk_loses_nothing_and_passes() {
     let folder = Folder::new();
     let options = Options { max_pages: Some(60), ..Options::default() };
     let store = folder.open_with(&options);
-    let signals = store.subscribe(&anklet_plugin_api::name::PluginName::new("h"));
+    let signals = store.subscribe(&PluginName::new("h"));
     let refused = fill(&store);
     assert!(store.entry(JobId(refused)).unwrap().is_none());
     assert_eq!(store.counts().unwrap().queued, refused - 1);

@@ -120,3 +120,22 @@ fn the_clock_does_not_run_back_over_a_restart() {
     store.news(&queued(2), Source::Webhook).unwrap();
     assert_eq!(store.entry(JobId(2)).unwrap().unwrap().history[0].at, before);
 }
+
+#[test]
+fn damage_behind_the_first_page_says_what_to_do() {
+    let folder = Folder::new();
+    let store = folder.open();
+    for id in 1..100 {
+        store.news(&queued(id), Source::Webhook).unwrap();
+    }
+    drop(store);
+    let mut bytes = std::fs::read(folder.file()).unwrap();
+    bytes[4_096..].fill(0xff);
+    std::fs::write(folder.file(), &bytes).unwrap();
+    let said = match EmbeddedStore::open(&folder.file(), &Options::default()) {
+        Err(error) => error.to_string(),
+        Ok(store) => store.news(&queued(100), Source::Webhook).unwrap_err().to_string(),
+    };
+    assert!(said.contains("malformed") && said.contains("move"), "{said}");
+    assert_eq!(std::fs::read(folder.file()).unwrap().len(), bytes.len(), "nothing is deleted");
+}
