@@ -23,7 +23,7 @@ use anklet_plugin_api::job::Image;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::section::Secret;
-use anklet_plugin_api::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed, VmVerb};
+use anklet_plugin_api::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed, VmSize, VmVerb};
 use serde_json::Value;
 
 use crate::anka::call::{Call, Input};
@@ -91,6 +91,11 @@ impl VmHost for Anka {
 
     fn ensure_image(&self, image: &Image, listed: &[VmListed], ear: &Ear<'_>) -> Result<ReadyImage, VmError> {
         self.find_image(image, listed, ear)
+    }
+
+    fn size(&self, name: &str, ear: &Ear<'_>) -> Result<Option<VmSize>, VmError> {
+        let call = Call::new("show", self.timeouts.show).value(name)?;
+        Ok(reply::size(&self.ask(call, ear)?))
     }
 
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {

@@ -16,11 +16,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anklet_plugin_api::host::{Host, HostError, Reservation};
+use anklet_plugin_api::host::{Host, HostError, Reservation, RunningVm};
 use anklet_plugin_api::name::{HostId, VmName};
-use anklet_plugin_api::vm::VmRecord;
+use anklet_plugin_api::vm::{VmRecord, VmSize};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use log::{debug, warn};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
@@ -33,6 +33,9 @@ use crate::host::slots::{Reserved, Slots};
 pub(crate) const DEFAULT_SLOTS: usize = 2;
 /// The lock is held for milliseconds; a holder that takes longer has been stopped.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
+
+/// VMs that are not ours come and go without a word, so what they took is believed only for so long.
+const FOREIGN_LIFE: Duration = Duration::from_secs(30);
 
 /// What the host has to be told.
 pub(crate) struct HostSettings {
@@ -67,8 +70,10 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The VMs that this process has reserved room for.
-    reserved: Vec<VmName>,
+    /// The VMs that this process has reserved room for, and how much.
+    reserved: Vec<(VmName, Option<VmSize>)>,
+    /// What VMs without a reservation took when they were last looked at.
+    foreign: Option<(Instant, VmSize)>,
     listeners: Vec<Sender<()>>,
 }
 
@@ -120,8 +125,13 @@ impl Host for MacHost {
         self.shared.folder.join(".drain").exists()
     }
 
-    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<Reservation, HostError> {
-        self.shared.reserve(vm, running)?;
+    fn reserve(
+        &self,
+        vm: &VmName,
+        need: Option<VmSize>,
+        running: &[RunningVm],
+    ) -> Result<Reservation, HostError> {
+        self.shared.reserve(vm, need, running, self.totals())?;
         Ok(Reservation::new(Box::new(Held { shared: Arc::clone(&self.shared), vm: vm.clone() })))
     }
 
@@ -132,6 +142,25 @@ impl Host for MacHost {
             // Reserving tells what is wrong.
             Err(_) => true,
         }
+    }
+
+    fn has_room(&self, need: VmSize) -> bool {
+        let state = self.shared.state();
+        match self.shared.slots.of_others(&self.shared.process) {
+            Ok(others) => need.fits(self.totals().minus(state.taken(&others).plus(state.foreign_now()))),
+            // Reserving tells what is wrong.
+            Err(_) => true,
+        }
+    }
+
+    fn is_reserved(&self, name: &str) -> bool {
+        let state = self.shared.state();
+        let others = self.shared.slots.of_others(&self.shared.process).unwrap_or_default();
+        state.names(&others).contains(name)
+    }
+
+    fn totals(&self) -> VmSize {
+        VmSize { cpu_cores: self.cpu_count, memory_bytes: self.memory_bytes }
     }
 
     fn freed(&self) -> Receiver<()> {
@@ -161,18 +190,37 @@ impl Host for MacHost {
 }
 
 impl Shared {
-    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<(), HostError> {
+    fn reserve(
+        &self,
+        vm: &VmName,
+        need: Option<VmSize>,
+        running: &[RunningVm],
+        total: VmSize,
+    ) -> Result<(), HostError> {
         let mut state = self.state();
         let _lock = lock(&self.folder)?;
+        if let Some(need) = need.filter(|need| !need.fits(total)) {
+            return Err(HostError::TooLarge { need, total });
+        }
         let others = self.slots.of_others(&self.process).map_err(|source| self.failed("read", source))?;
-        let mut taken = state.names(&others);
-        taken.extend(running.iter().map(String::as_str));
-        taken.remove(vm.as_str());
-        if taken.len() >= self.n_slots {
-            return Err(HostError::NoSlot { n_running: taken.len(), n_slots: self.n_slots });
+        let names = state.names(&others);
+        let foreign =
+            running.iter().filter(|one| one.name != vm.as_str() && !names.contains(one.name.as_str()));
+        let foreign_size = foreign.clone().filter_map(|one| one.size).fold(VmSize::default(), VmSize::plus);
+        let n_running = names.len() + foreign.count() - usize::from(names.contains(vm.as_str()));
+        if n_running >= self.n_slots {
+            return Err(HostError::NoSlot { n_running, n_slots: self.n_slots });
+        }
+        if let Some(need) = need {
+            let free_of_ours = total.minus(state.taken_without(&others, vm));
+            let free = free_of_ours.minus(foreign_size);
+            state.foreign = Some((Instant::now(), foreign_size));
+            if !need.fits(free) {
+                return Err(HostError::NoRoom { need, free, for_others: need.fits(free_of_ours) });
+            }
         }
         let mut reserved = state.reserved.clone();
-        reserved.push(vm.clone());
+        reserved.push((vm.clone(), need));
         self.slots.write(&self.process, &reserved, others).map_err(|source| self.failed("write", source))?;
         state.reserved = reserved;
         Ok(())
@@ -180,7 +228,7 @@ impl Shared {
 
     fn release(&self, vm: &VmName) {
         let mut state = self.state();
-        if let Some(at) = state.reserved.iter().position(|reserved| reserved == vm) {
+        if let Some(at) = state.reserved.iter().position(|(reserved, _)| reserved == vm) {
             state.reserved.remove(at);
         }
         let written = lock(&self.folder).and_then(|_lock| {
@@ -215,7 +263,27 @@ impl Shared {
 impl State {
     /// The VMs that something is reserved for, each once.
     fn names<'a>(&'a self, others: &'a [Reserved]) -> BTreeSet<&'a str> {
-        self.reserved.iter().chain(others.iter().map(|reserved| &reserved.vm)).map(VmName::as_str).collect()
+        let ours = self.reserved.iter().map(|(vm, _)| vm);
+        ours.chain(others.iter().map(|reserved| &reserved.vm)).map(VmName::as_str).collect()
+    }
+
+    /// What is reserved on this host.
+    fn taken(&self, others: &[Reserved]) -> VmSize {
+        let ours = self.reserved.iter().filter_map(|(_, size)| *size);
+        ours.chain(others.iter().filter_map(|reserved| reserved.size)).fold(VmSize::default(), VmSize::plus)
+    }
+
+    /// The same for others than `vm`.
+    fn taken_without(&self, others: &[Reserved], vm: &VmName) -> VmSize {
+        let own = self.reserved.iter().find(|(reserved, _)| reserved == vm).and_then(|(_, size)| *size);
+        self.taken(others).minus(own.unwrap_or_default())
+    }
+
+    /// What VMs of others take, as far as that is known now.
+    fn foreign_now(&self) -> VmSize {
+        self.foreign
+            .filter(|(seen_at, _)| seen_at.elapsed() < FOREIGN_LIFE)
+            .map_or(VmSize::default(), |(_, size)| size)
     }
 }
 

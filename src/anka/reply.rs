@@ -5,7 +5,7 @@
 //! end) and refuse everything else as nonsense: "a VM is gone" is concluded from these answers.
 
 use anklet_plugin_api::section::Secret;
-use anklet_plugin_api::vm::{GuestOutput, VmError, VmListed};
+use anklet_plugin_api::vm::{GuestOutput, VmError, VmListed, VmSize};
 use serde_json::Value;
 
 use crate::anka::command::Ended;
@@ -97,6 +97,30 @@ fn vm(row: &Value) -> Option<VmListed> {
 pub(crate) fn tags(body: &Value) -> Vec<String> {
     let rows = body.as_array().map(Vec::as_slice).unwrap_or_default();
     rows.iter().filter_map(|row| row.get("tag")?.as_str()).map(str::to_string).collect()
+}
+
+/// The size in a `show`; none where the answer does not tell it, as `registry show` of a template that Anka 2 pushed.
+pub(crate) fn size(body: &Value) -> Option<VmSize> {
+    let number = |key: &str| body.get(key).and_then(number).and_then(|number| u64::try_from(number).ok());
+    let cpu_cores =
+        number("cpu_cores").and_then(|cores| u32::try_from(cores).ok()).filter(|cores| *cores > 0)?;
+    let memory_bytes = number("ram_size").filter(|bytes| *bytes > 0).or_else(|| bytes(body.get("ram")?))?;
+    Some(VmSize { cpu_cores, memory_bytes })
+}
+
+/// `ram` as older versions have it: `4G`, or bytes as text.
+fn bytes(value: &Value) -> Option<u64> {
+    let text = value.as_str()?.trim();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: u64 = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes > 0)
 }
 
 /// A text of a body that is an object.

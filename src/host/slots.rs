@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anklet_plugin_api::name::VmName;
+use anklet_plugin_api::vm::VmSize;
 use log::warn;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +23,10 @@ pub(crate) struct Reserved {
     pub(crate) vm: VmName,
     /// The process that holds it.
     pub(crate) process: String,
-    /// What else it holds (CPU, memory), by versions that reserve more than a slot.
+    /// What it takes of the host; none where only a slot counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<VmSize>,
+    /// What else it holds, by newer versions.
     #[serde(flatten)]
     pub(crate) more: BTreeMap<String, Value>,
 }
@@ -58,10 +62,16 @@ impl Slots {
     }
 
     /// Writes down our reservations beside those of others. Only under the lock.
-    pub(crate) fn write(&self, process: &str, ours: &[VmName], others: Vec<Reserved>) -> io::Result<()> {
-        let ours = ours.iter().map(|vm| Reserved {
+    pub(crate) fn write(
+        &self,
+        process: &str,
+        ours: &[(VmName, Option<VmSize>)],
+        others: Vec<Reserved>,
+    ) -> io::Result<()> {
+        let ours = ours.iter().map(|(vm, size)| Reserved {
             vm: vm.clone(),
             process: process.to_string(),
+            size: *size,
             more: BTreeMap::new(),
         });
         let reservations: Result<Vec<Value>, _> =

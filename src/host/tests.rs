@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anklet_plugin_api::host::{Host, HostError};
+use anklet_plugin_api::host::{Host, HostError, RunningVm};
 use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::time::Moment;
-use anklet_plugin_api::vm::{Stage, VmRecord};
+use anklet_plugin_api::vm::{Stage, VmRecord, VmSize};
 use serde_json::json;
 
 use super::{HostSettings, MacHost};
@@ -69,13 +69,13 @@ pub(crate) fn record(host: &HostId, name: &str) -> VmRecord {
     }
 }
 
-fn names(names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| name.to_string()).collect()
+fn names(names: &[&str]) -> Vec<RunningVm> {
+    names.iter().map(|name| RunningVm { name: name.to_string(), size: None }).collect()
 }
 
 #[track_caller]
 fn check_full(host: &MacHost, running: &[&str], expected: usize) {
-    match host.reserve(&vm("one-more"), &names(running)) {
+    match host.reserve(&vm("one-more"), None, &names(running)) {
         Err(HostError::NoSlot { n_running, n_slots: 2 }) => assert_eq!(n_running, expected),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("there is room"),
@@ -88,9 +88,9 @@ fn slots_are_counted_and_given_back() {
     let host = open(&folder);
     let (freed, other) = (host.freed(), host.freed());
     assert!(host.has_slot());
-    let first = host.reserve(&vm("a"), &[]).unwrap();
+    let first = host.reserve(&vm("a"), None, &[]).unwrap();
     assert!(host.has_slot());
-    let second = host.reserve(&vm("b"), &[]).unwrap();
+    let second = host.reserve(&vm("b"), None, &[]).unwrap();
     assert!(!host.has_slot());
     check_full(&host, &[], 2);
     drop(other);
@@ -98,25 +98,25 @@ fn slots_are_counted_and_given_back() {
     assert!(freed.recv_timeout(Duration::from_secs(10)).is_ok());
     assert!(host.has_slot());
     check_full(&host, &["x"], 2);
-    let third = host.reserve(&vm("c"), &[]).unwrap();
+    let third = host.reserve(&vm("c"), None, &[]).unwrap();
     drop((second, third));
     assert!(freed.recv_timeout(Duration::from_secs(10)).is_ok());
     check_full(&host, &["x", "y"], 2);
-    host.reserve(&vm("d"), &names(&["x"])).map(drop).unwrap();
+    host.reserve(&vm("d"), None, &names(&["x"])).map(drop).unwrap();
 }
 
 #[test]
 fn running_vms_take_slots_each_name_once() {
     let folder = Folder::new();
     let host = open(&folder);
-    let reserved = host.reserve(&vm("a"), &names(&["a"])).unwrap();
-    let second = host.reserve(&vm("b"), &names(&["a"]));
+    let reserved = host.reserve(&vm("a"), None, &names(&["a"])).unwrap();
+    let second = host.reserve(&vm("b"), None, &names(&["a"]));
     assert!(second.is_ok(), "a VM that is reserved and runs is one VM");
     drop(second);
     check_full(&host, &["a", "not-ours"], 2);
     drop(reserved);
     check_full(&host, &["not-ours", "could-not-be-deleted"], 2);
-    let again = host.reserve(&vm("a"), &names(&["a", "not-ours"]));
+    let again = host.reserve(&vm("a"), None, &names(&["a", "not-ours"]));
     assert!(again.is_ok(), "a VM is not in its own way");
 }
 
@@ -135,14 +135,14 @@ fn reservations_of_other_processes_count_while_they_live() {
         {"nonsense": true},
     ]});
     fs::write(folder.path().join("reservations.json"), document.to_string()).unwrap();
-    let ours = host.reserve(&vm("a"), &[]).unwrap();
+    let ours = host.reserve(&vm("a"), None, &[]).unwrap();
     check_full(&host, &[], 2);
     let written = fs::read_to_string(folder.path().join("reservations.json")).unwrap();
     assert!(written.contains("\"cpu_count\": 4"), "what a newer version reserves is kept: {written}");
     assert!(!written.contains("nonsense"), "the dead are dropped: {written}");
     child.kill().unwrap();
     child.wait().unwrap();
-    let more = host.reserve(&vm("b"), &[]);
+    let more = host.reserve(&vm("b"), None, &[]);
     assert!(more.is_ok(), "its process has ended");
     drop((ours, more));
     let written = fs::read_to_string(folder.path().join("reservations.json")).unwrap();
@@ -155,7 +155,7 @@ fn a_broken_reservation_file_reserves_nothing() {
     let host = open(&folder);
     for content in ["", "{", "[]", "{\"reservations\": 7}"] {
         fs::write(folder.path().join("reservations.json"), content).unwrap();
-        host.reserve(&vm("a"), &[]).map(drop).unwrap();
+        host.reserve(&vm("a"), None, &[]).map(drop).unwrap();
     }
 }
 
@@ -213,7 +213,7 @@ fn threads_of_one_process_share_slots_and_ledger() {
             scope.spawn(move || {
                 for round in 0..10 {
                     let name = format!("vm-{worker}-{round}");
-                    let reserved = host.reserve(&vm(&name), &[]);
+                    let reserved = host.reserve(&vm(&name), None, &[]);
                     host.record(&record(&HostId::new("other"), &name)).unwrap();
                     assert!(matches!(reserved, Ok(_) | Err(HostError::NoSlot { .. })));
                     host.forget(&vm(&name)).unwrap();
@@ -240,4 +240,44 @@ fn a_lock_that_another_holds_is_waited_for() {
         waiting.join().unwrap().unwrap();
     });
     assert_eq!(host.records().unwrap().len(), 1);
+}
+
+fn size(cpu_cores: u32, gib: u64) -> VmSize {
+    VmSize { cpu_cores, memory_bytes: gib << 30 }
+}
+
+/// What is left on a host of 8 processors and 16 GiB, beside what is reserved and what runs.
+#[test]
+fn room_is_what_neither_reservations_nor_others_take() {
+    let folder = Folder::new();
+    let settings = HostSettings {
+        folder: folder.path().to_path_buf(),
+        n_slots: 2,
+        cpu_count: Some(8),
+        memory_bytes: Some(16 << 30),
+    };
+    let host = MacHost::open(settings).unwrap();
+    let foreign = |gib| [RunningVm { name: "theirs".to_string(), size: Some(size(4, gib)) }];
+    let reserve = |name: &str, need, running: &[RunningVm]| host.reserve(&vm(name), Some(need), running);
+
+    assert!(matches!(reserve("a", size(9, 1), &[]), Err(HostError::TooLarge { .. })));
+    assert!(matches!(reserve("a", size(1, 17), &[]), Err(HostError::TooLarge { .. })));
+    assert!(matches!(
+        reserve("a", size(4, 10), &foreign(8)),
+        Err(HostError::NoRoom { for_others: true, .. })
+    ));
+    assert!(!host.has_room(size(4, 10)), "what others take is remembered");
+    assert!(host.has_room(size(4, 8)));
+
+    let first = reserve("a", size(4, 10), &[]).unwrap();
+    assert!(matches!(reserve("b", size(4, 8), &[]), Err(HostError::NoRoom { for_others: false, .. })));
+    assert!(!host.has_room(size(4, 8)) && host.has_room(size(4, 6)));
+    // Its own VM runs already: that takes nothing twice.
+    let running = [RunningVm { name: "a".to_string(), size: Some(size(4, 10)) }];
+    let second = reserve("b", size(4, 6), &running).unwrap();
+    assert!(matches!(reserve("c", size(1, 1), &running), Err(HostError::NoSlot { .. })));
+    drop(first);
+    assert!(host.has_room(size(4, 10)));
+    drop(second);
+    assert!(host.has_room(size(8, 16)));
 }

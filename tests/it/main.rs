@@ -2,8 +2,11 @@
 //!
 //! Nothing here waits for time to pass: tests wait for what GitHub, anka or the log shows, with a generous limit.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
+
 mod cli;
 mod crash;
 mod jobs;
+mod rooms;
 mod signals;
 mod support;

@@ -4,7 +4,7 @@ use crossbeam_channel::Receiver;
 use thiserror::Error;
 
 use crate::name::{HostId, VmName};
-use crate::vm::VmRecord;
+use crate::vm::{VmRecord, VmSize};
 
 /// The host as plugins see it.
 pub trait Host: Send + Sync {
@@ -14,12 +14,27 @@ pub trait Host: Send + Sync {
     /// Whether the drain file asks for no new work.
     fn is_drained(&self) -> bool;
 
-    /// Takes a VM slot for `vm`; it is free again when the reservation is dropped. Each name that is reserved, here or in another
-    /// process of the host, or among `running` takes one slot, so that VMs of others and VMs that could not be deleted count too.
-    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<Reservation, HostError>;
+    /// Takes a VM slot for `vm`, and room for it if a size is given; both are free again when the reservation is dropped. Each name
+    /// that is reserved, here or in another process of the host, or among `running` takes one slot, so that VMs of others and VMs that
+    /// could not be deleted count too. What the running ones take of the host counts where nothing is reserved for them.
+    fn reserve(
+        &self,
+        vm: &VmName,
+        need: Option<VmSize>,
+        running: &[RunningVm],
+    ) -> Result<Reservation, HostError>;
 
     /// Whether [`Host::reserve`] would find a slot, by what is known without asking the VM host.
     fn has_slot(&self) -> bool;
+
+    /// Whether [`Host::reserve`] would find room for a VM of this size, by what is known without asking the VM host.
+    fn has_room(&self, need: VmSize) -> bool;
+
+    /// Whether room is reserved for the VM of this name, here or in another process.
+    fn is_reserved(&self, name: &str) -> bool;
+
+    /// What the host has for VMs in all.
+    fn totals(&self) -> VmSize;
 
     /// Becomes ready when a reservation ends. Each caller has a channel of its own.
     fn freed(&self) -> Receiver<()>;
@@ -32,6 +47,15 @@ pub trait Host: Send + Sync {
 
     /// All records of the ledger file.
     fn records(&self) -> Result<Vec<VmRecord>, HostError>;
+}
+
+/// A VM that runs on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningVm {
+    /// Its name.
+    pub name: String,
+    /// What it takes, where that is known and matters.
+    pub size: Option<VmSize>,
 }
 
 /// A VM slot of the host, held until it is dropped.
@@ -54,6 +78,24 @@ pub enum HostError {
         n_running: usize,
         /// What the host can run.
         n_slots: usize,
+    },
+    /// There is a slot, but not enough processors or memory beside what runs.
+    #[error("the VM needs {need}, and {free} are free on this host{}", if *.for_others { " beside VMs that are not ours" } else { "" })]
+    NoRoom {
+        /// What the VM needs.
+        need: VmSize,
+        /// What is free.
+        free: VmSize,
+        /// It would fit without the VMs that are not ours.
+        for_others: bool,
+    },
+    /// The VM is larger than the whole host.
+    #[error("the VM needs {need}, and this host has {total} in all")]
+    TooLarge {
+        /// What the VM needs.
+        need: VmSize,
+        /// What the host has.
+        total: VmSize,
     },
     /// The ledger file cannot be read or written.
     #[error("cannot {doing} the ledger file {path}: {source}")]

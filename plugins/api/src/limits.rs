@@ -97,6 +97,10 @@ limits! {
     connection_idle = 60_000;
     /// The receiver answers 503 when the store has not taken a webhook in this time.
     store_answer = 5_000;
+    /// What is known of a template's size, and of groups that do not fit, is asked anew after this.
+    verdict_life = 600_000;
+    /// A job that fits the host but not the room left is passed over for this long; then it is held ready and goes first.
+    passed_over = 300_000;
     /// State lines (no capacity, drain) come this often at most.
     state_line = 60_000;
 }

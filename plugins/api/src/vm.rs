@@ -24,6 +24,9 @@ pub trait VmHost: Send + Sync {
     /// Never blocks for another's pull: [`VmError::Busy`].
     fn ensure_image(&self, image: &Image, listed: &[VmListed], ear: &Ear<'_>) -> Result<ReadyImage, VmError>;
 
+    /// How large a template or VM on disk is, by name or id; none if the VM host does not say.
+    fn size(&self, name: &str, ear: &Ear<'_>) -> Result<Option<VmSize>, VmError>;
+
     /// Makes `vm` from the image.
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
 
@@ -81,6 +84,46 @@ pub struct VmListed {
     pub tag: Option<String>,
     /// Whether it runs, and so takes one of the host's slots.
     pub running: bool,
+}
+
+/// What a VM takes of its host while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSize {
+    /// Processors.
+    pub cpu_cores: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+impl VmSize {
+    /// Whether this fits into `room`.
+    pub fn fits(self, room: Self) -> bool {
+        self.cpu_cores <= room.cpu_cores && self.memory_bytes <= room.memory_bytes
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_cores: self.cpu_cores.saturating_add(other.cpu_cores),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+
+    /// What is left of this without `other`.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            cpu_cores: self.cpu_cores.saturating_sub(other.cpu_cores),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+        }
+    }
+}
+
+impl fmt::Display for VmSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} CPUs and {} bytes of memory", self.cpu_cores, self.memory_bytes)
+    }
 }
 
 /// Proof that an image is on disk.

@@ -289,3 +289,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn sizes_are_read_in_the_shapes_of_all_versions() {
+    let gib = |n: u64| n << 30;
+    let check = |body: Value, expected: Option<(u32, u64)>| {
+        let found = size(&body).map(|size| (size.cpu_cores, size.memory_bytes));
+        assert_eq!(found, expected, "{body}");
+    };
+    check(json!({"cpu_cores": 4, "ram": "8G", "ram_size": gib(8)}), Some((4, gib(8))));
+    check(json!({"cpu_cores": "4", "ram": "4294967296"}), Some((4, gib(4))));
+    check(json!({"cpu_cores": 2, "ram": "4G"}), Some((2, gib(4))));
+    check(json!({"cpu_cores": 2, "ram": "512M"}), Some((2, 512 << 20)));
+    check(json!({"cpu_cores": 0, "ram_size": gib(8)}), None);
+    check(json!({"cpu_cores": 4}), None);
+    check(json!({"cpu_cores": 4, "ram": "many"}), None);
+    check(json!({"cpu_cores": 4, "ram": "99999999999999999999G"}), None);
+    check(json!({"name": "pushed by an old version"}), None);
+    check(json!([]), None);
+}

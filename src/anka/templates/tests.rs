@@ -79,7 +79,7 @@ fn strangers_text_that_cannot_be_an_argument_is_not_asked_for() {
         [("--yes", None), ("", None), ("a\u{1b}b", None), ("AAAA-1111", Some("-x")), ("x", Some(""))]
     {
         let bench = bench();
-        let error = find(&bench.anka(), &image(template, tag)).unwrap_err();
+        let error = bench.anka().ensure_image(&image(template, tag), &[], &Ear::deaf()).unwrap_err();
         assert!(matches!(error, VmError::NotOnDisk { .. }), "{error:?}");
         assert!(!error.to_string().contains('\u{1b}'));
         assert!(!bench.path("words").exists(), "nothing was run");

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::host::{Host, HostError, Reservation};
+use crate::host::{Host, HostError, Reservation, RunningVm};
 use crate::name::{HostId, VmName};
-use crate::vm::VmRecord;
+use crate::vm::{VmRecord, VmSize};
 
 /// A host for tests; its clones are the same host.
 #[derive(Clone)]
@@ -72,10 +72,18 @@ impl Host for FakeHost {
         self.lock().is_drained
     }
 
-    fn reserve(&self, vm: &VmName, running: &[String]) -> Result<Reservation, HostError> {
+    fn reserve(
+        &self,
+        vm: &VmName,
+        need: Option<VmSize>,
+        running: &[RunningVm],
+    ) -> Result<Reservation, HostError> {
         let mut inside = self.lock();
+        if let Some(need) = need.filter(|need| !need.fits(self.totals())) {
+            return Err(HostError::TooLarge { need, total: self.totals() });
+        }
         let reserved = inside.reserved.iter().map(VmName::as_str);
-        let taken: BTreeSet<_> = reserved.chain(running.iter().map(String::as_str)).collect();
+        let taken: BTreeSet<_> = reserved.chain(running.iter().map(|vm| vm.name.as_str())).collect();
         let n_running = taken.iter().filter(|name| **name != vm.as_str()).count();
         if n_running >= self.n_slots {
             return Err(HostError::NoSlot { n_running, n_slots: self.n_slots });
@@ -86,6 +94,18 @@ impl Host for FakeHost {
 
     fn has_slot(&self) -> bool {
         self.lock().reserved.len() < self.n_slots
+    }
+
+    fn has_room(&self, need: VmSize) -> bool {
+        need.fits(self.totals())
+    }
+
+    fn is_reserved(&self, name: &str) -> bool {
+        self.lock().reserved.iter().any(|vm| vm.as_str() == name)
+    }
+
+    fn totals(&self) -> VmSize {
+        VmSize { cpu_cores: 8, memory_bytes: 16 << 30 }
     }
 
     fn freed(&self) -> Receiver<()> {
@@ -133,13 +153,14 @@ mod tests {
     fn slots_are_taken_and_freed() {
         let host = FakeHost::new("host", 2);
         let freed = host.freed();
-        let one = host.reserve(&VmName::new("one"), &[]).unwrap();
-        let running = ["one".to_owned(), "foreign".to_owned()];
+        let one = host.reserve(&VmName::new("one"), None, &[]).unwrap();
+        let named = |name: &str| RunningVm { name: name.to_owned(), size: None };
+        let running = [named("one"), named("foreign")];
         assert!(matches!(
-            host.reserve(&VmName::new("two"), &running),
+            host.reserve(&VmName::new("two"), None, &running),
             Err(HostError::NoSlot { n_running: 2, n_slots: 2 })
         ));
-        let _two = host.reserve(&VmName::new("two"), &["one".to_owned(), "two".to_owned()]).unwrap();
+        let _two = host.reserve(&VmName::new("two"), None, &["one", "two"].map(named)).unwrap();
         assert!(!host.has_slot() && freed.is_empty());
         drop(one);
         assert!(host.has_slot());

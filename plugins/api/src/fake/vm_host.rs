@@ -11,7 +11,7 @@ use crate::ear::{Ear, Heard};
 use crate::job::Image;
 use crate::name::VmName;
 use crate::section::Secret;
-use crate::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed};
+use crate::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed, VmSize};
 
 /// A planned hang ends by itself after this, so that a broken test ends.
 const HANG_LIMIT: Duration = Duration::from_secs(60);
@@ -197,6 +197,10 @@ impl VmHost for ScriptedVmHost {
         self.call(call_of(Verb::EnsureImage, None, &image.template), "registry pull", ear, |_| {
             Ok(ReadyImage { template: image.template.clone(), tag: image.tag.clone() })
         })
+    }
+
+    fn size(&self, _name: &str, _ear: &Ear<'_>) -> Result<Option<VmSize>, VmError> {
+        Ok(Some(VmSize { cpu_cores: 4, memory_bytes: 8 << 30 }))
     }
 
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {

@@ -11,10 +11,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 
+use crate::admit::Verdicts;
+
 /// Shared by all handlers of the process and the janitor.
 #[derive(Clone)]
 pub struct Desk {
     in_hand: Arc<Mutex<BTreeSet<VmName>>>,
+    pub(crate) verdicts: Arc<Verdicts>,
     started_at: Arc<AtomicI64>,
     left: Sender<()>,
     leavings: Receiver<()>,
@@ -23,7 +26,7 @@ pub struct Desk {
 impl Default for Desk {
     fn default() -> Self {
         let (left, leavings) = bounded(1);
-        Self { in_hand: Arc::default(), started_at: Arc::default(), left, leavings }
+        Self { in_hand: Arc::default(), verdicts: Arc::default(), started_at: Arc::default(), left, leavings }
     }
 }
 

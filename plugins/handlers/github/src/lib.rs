@@ -3,6 +3,7 @@
 //! A job's way through the files: `turn` claims it, `question` asks whether it can run at all, `prepare` makes the VM, `watch` sees it
 //! through, `cleanup` undoes what was made, `recover` takes up what an earlier start left, and the `janitor` sees to the rest.
 
+mod admit;
 mod cleanup;
 mod desk;
 mod facts;

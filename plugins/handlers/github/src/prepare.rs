@@ -45,30 +45,20 @@ impl Worker {
         }
     }
 
-    fn reserve_and_ready(&mut self, claim: &Claim, hand: &mut InHand) -> Result<ReadyImage, Setback> {
-        let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
-        let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
+    fn reserve_and_ready(&mut self, claim: &mut Claim, hand: &mut InHand) -> Result<ReadyImage, Setback> {
         self.keep(claim, self.vms.limit(VmVerb::List) * 2);
-        let listed = self.vms.list(&ear).map_err(|error| self.vm_setback(&error, Counted::No))?;
-        let running: Vec<_> = listed.iter().filter(|vm| vm.running).map(|vm| vm.name.clone()).collect();
-        let reservation = self.host.reserve(&hand.record.vm, &running).map_err(|error| match &error {
-            HostError::NoSlot { .. } => {
-                Setback::Failed(Failure::new(error.to_string(), Counted::No, Blame::NoSlot))
-            }
-            HostError::Ledger { .. } => ledger_setback(&error),
-        })?;
+        let listed = self.step(claim, hand, Counted::No, |ear| self.vms.list(ear))?;
         self.keep(claim, self.vms.limit(VmVerb::Pull));
-        let image = self
-            .vms
-            .ensure_image(&claim.job.image, &listed, &ear)
-            .inspect_err(|error| {
-                if matches!(error, VmError::Cut { .. }) {
-                    return;
+        let ensure = |ear: &Ear<'_>| {
+            let ensured = self.vms.ensure_image(&claim.job.image, &listed, ear);
+            ensured.inspect_err(|error| {
+                if !matches!(error, VmError::Cut { .. }) {
+                    job_log!(warn, claim; "problem ensuring vm template exists on host", error:% = error);
                 }
-                job_log!(warn, claim; "problem ensuring vm template exists on host", error:% = error);
             })
-            .map_err(|error| self.vm_setback(&error, Counted::No))?;
-        hand.reservation = Some(reservation);
+        };
+        let image = self.step(claim, hand, Counted::No, ensure)?;
+        hand.reservation = Some(self.admit(claim, &mut hand.record, &image, &listed)?);
         Ok(image)
     }
 
@@ -165,13 +155,13 @@ impl Worker {
     }
 
     /// Runs one command of the VM host; cut when the process stops or the job needs no VM any more.
-    fn step(
+    fn step<T>(
         &self,
         claim: &Claim,
         hand: &InHand,
         counted: Counted,
-        command: impl FnOnce(&Ear<'_>) -> Result<(), VmError>,
-    ) -> Result<(), Setback> {
+        command: impl FnOnce(&Ear<'_>) -> Result<T, VmError>,
+    ) -> Result<T, Setback> {
         let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
         let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
         command(&ear).map_err(|error| self.vm_setback(&error, counted))

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use log::{error, info, warn};
 
+use anklet_plugin_api::host::RunningVm;
 use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, Counted};
@@ -79,9 +80,13 @@ impl Worker {
             return;
         };
         let is_running = listed.iter().any(|vm| vm.running && vm.name == record.vm.as_str());
-        let running: Vec<_> = listed.into_iter().filter(|vm| vm.running).map(|vm| vm.name).collect();
+        let running: Vec<_> = listed
+            .into_iter()
+            .filter(|vm| vm.running)
+            .map(|vm| RunningVm { name: vm.name, size: None })
+            .collect();
         // An earlier life had room for it; if the host is full without it, it counts all the same.
-        let reservation = if is_running { self.host.reserve(&record.vm, &running).ok() } else { None };
+        let reservation = if is_running { self.host.reserve(&record.vm, None, &running).ok() } else { None };
         let mut hand = InHand { record, reservation };
         match adopted.ok().flatten() {
             Some(mut claim) => {

@@ -31,7 +31,7 @@ impl Worker {
                 handler: self.section.name.clone(),
                 host: self.host.id().clone(),
                 scope: self.section.scope.clone(),
-                pass: Vec::new(),
+                pass: self.desk.verdicts.passed(&*self.host, self.limits()),
                 // Others' claims may look run out only because everybody was down; they get their time to come back.
                 take_over: self.started_at.elapsed() > self.section.claim_life,
                 claim_life: self.section.claim_life,
@@ -43,7 +43,7 @@ impl Worker {
                 Ok(Ok(ClaimAnswer::Claimed(claim))) => self.work(*claim),
                 Ok(Ok(ClaimAnswer::Nothing { next_due })) => {
                     self.status(Status::Idle);
-                    self.idle(next_due.unwrap_or(Duration::MAX));
+                    self.idle(next_due.unwrap_or(Duration::MAX).min(self.until_starving()));
                 }
                 Ok(Err(_)) => self.idle(Duration::from_secs(1)),
                 Err(Unanswered) => return,
@@ -71,6 +71,9 @@ impl Worker {
             }
             return Some(Duration::MAX);
         }
+        if self.desk.verdicts.is_other_waiting(&self.section.name) {
+            return Some(Duration::MAX);
+        }
         if let Some(until) = self.mood.waits_until(Instant::now()) {
             return Some(until.saturating_duration_since(Instant::now()));
         }
@@ -87,6 +90,7 @@ impl Worker {
         select! {
             recv(self.signals) -> _ => {}
             recv(self.freed) -> _ => self.mood.on_freed_slot(),
+            recv(self.waited) -> _ => {}
             recv(self.drain.closed()) -> _ => {}
             recv(self.interrupt.closed()) -> _ => {}
             recv(after(wait.min(longest))) -> _ => {}

@@ -42,6 +42,7 @@ pub(crate) struct Worker {
     pub(crate) report: Arc<dyn Report>,
     pub(crate) signals: Receiver<JobSignal>,
     pub(crate) freed: Receiver<()>,
+    pub(crate) waited: Receiver<()>,
     pub(crate) started_at: Instant,
     pub(crate) drain: Stop,
     pub(crate) interrupt: Stop,
@@ -82,6 +83,7 @@ impl Worker {
         Self {
             signals: never(),
             freed: never(),
+            waited: never(),
             started_at: Instant::now(),
             section,
             hub,
@@ -102,6 +104,7 @@ impl Worker {
     pub(crate) fn listening(mut self) -> Self {
         self.signals = self.store.subscribe(&self.section.name);
         self.freed = self.host.freed();
+        self.waited = self.desk.verdicts.waited();
         self
     }
 

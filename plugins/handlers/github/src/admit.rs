@@ -1,0 +1,302 @@
+//! Admission: whether this host has room for a job's VM now, and what to do if it has not.
+//!
+//! Groups whose VM is larger than the host, or does not fit beside what runs, are passed by in later claims, so that they cost nothing
+//! and block nobody. A group that was passed by for too long is claimed all the same: its job then waits here, ready, until there is
+//! room; meanwhile no other handler of the process takes anything, so that it cannot be overtaken for ever. Any other host may take it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, select};
+use log::warn;
+
+use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::host::{Host, HostError, Reservation, RunningVm};
+use anklet_plugin_api::job::Group;
+use anklet_plugin_api::limits::Limits;
+use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::report::Status;
+use anklet_plugin_api::store::{Claim, Counted};
+use anklet_plugin_api::vm::{ReadyImage, VmListed, VmRecord, VmSize, VmVerb};
+
+use crate::facts::job_log;
+use crate::outcome::{Blame, Failure, Setback};
+use crate::worker::{Gone, Seen, Unanswered, Worker};
+
+/// What the handlers of a process know of groups and sizes.
+#[derive(Default)]
+pub(crate) struct Verdicts(Mutex<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    /// Sizes by VM or template, and when they were asked for.
+    sizes: BTreeMap<String, (Instant, Option<VmSize>)>,
+    /// Groups that did not fit.
+    groups: BTreeMap<Group, Verdict>,
+    /// Who holds a job ready until there is room.
+    waiting: Option<PluginName>,
+    listeners: Vec<Sender<()>>,
+}
+
+#[derive(Clone, Copy)]
+struct Verdict {
+    need: VmSize,
+    first_seen_at: Instant,
+    seen_at: Instant,
+}
+
+impl Verdicts {
+    /// The groups that a claim passes by now.
+    pub(crate) fn passed(&self, host: &dyn Host, limits: &Limits) -> Vec<Group> {
+        let mut inside = self.lock();
+        // A template may be pushed again, a host may get memory.
+        inside.groups.retain(|_, verdict| verdict.seen_at.elapsed() < limits.verdict_life);
+        let is_free = inside.waiting.is_none();
+        let total = host.totals();
+        let is_passed = |verdict: &Verdict| {
+            let is_starving = is_free && verdict.first_seen_at.elapsed() >= limits.passed_over;
+            !verdict.need.fits(total) || (!is_starving && !host.has_room(verdict.need))
+        };
+        inside
+            .groups
+            .iter()
+            .filter(|(_, verdict)| is_passed(verdict))
+            .map(|(group, _)| group.clone())
+            .collect()
+    }
+
+    /// When a group that is passed by now has waited long enough.
+    pub(crate) fn next_starving(&self, limits: &Limits) -> Option<Instant> {
+        let inside = self.lock();
+        let moments = inside.groups.values().map(|verdict| verdict.first_seen_at + limits.passed_over);
+        moments.filter(|moment| *moment > Instant::now()).min()
+    }
+
+    /// Whether another handler waits with a job for room.
+    pub(crate) fn is_other_waiting(&self, own: &PluginName) -> bool {
+        self.lock().waiting.as_ref().is_some_and(|waiting| waiting != own)
+    }
+
+    fn did_not_fit(&self, group: Group, need: VmSize) {
+        let now = Instant::now();
+        let verdict = Verdict { need, first_seen_at: now, seen_at: now };
+        self.lock()
+            .groups
+            .entry(group)
+            .and_modify(|known| (known.need, known.seen_at) = (need, now))
+            .or_insert(verdict);
+    }
+
+    fn fits(&self, group: &Group) {
+        self.lock().groups.remove(group);
+    }
+
+    /// Whether the group has been passed by for so long that its job waits here; then this handler is the one that waits.
+    fn begins_waiting(&self, group: &Group, own: &PluginName, limits: &Limits) -> bool {
+        let mut inside = self.lock();
+        let is_starving =
+            inside.groups.get(group).is_some_and(|known| known.first_seen_at.elapsed() >= limits.passed_over);
+        if !is_starving || inside.waiting.as_ref().is_some_and(|waiting| waiting != own) {
+            return false;
+        }
+        inside.waiting = Some(own.clone());
+        true
+    }
+
+    fn ends_waiting(&self, own: &PluginName) {
+        let mut inside = self.lock();
+        if inside.waiting.as_ref() == Some(own) {
+            inside.waiting = None;
+            // A full channel means that its owner is still on the way because of an earlier end.
+            inside.listeners.retain(|listener| listener.try_send(()) != Err(TrySendError::Disconnected(())));
+        }
+    }
+
+    /// Becomes ready when a handler no longer waits for room. Each caller has a channel of its own.
+    pub(crate) fn waited(&self) -> Receiver<()> {
+        let (sender, receiver) = bounded(1);
+        self.lock().listeners.push(sender);
+        receiver
+    }
+
+    fn known_size(&self, name: &str, limits: &Limits) -> Option<Option<VmSize>> {
+        let inside = self.lock();
+        let (asked_at, size) = inside.sizes.get(name)?;
+        (asked_at.elapsed() < limits.verdict_life).then_some(*size)
+    }
+
+    fn keep_size(&self, name: &str, size: Option<VmSize>, limits: &Limits) {
+        let mut inside = self.lock();
+        inside.sizes.retain(|_, (asked_at, _)| asked_at.elapsed() < limits.verdict_life);
+        inside.sizes.insert(name.to_owned(), (Instant::now(), size));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker {
+    /// Reserves a slot and room for the job's VM; waits for room where the job's turn has come.
+    pub(crate) fn admit(
+        &self,
+        claim: &mut Claim,
+        record: &mut VmRecord,
+        image: &ReadyImage,
+        listed: &[VmListed],
+    ) -> Result<Reservation, Setback> {
+        let group = claim.job.group();
+        let need = if self.section.skip_cpu_and_memory_resource_checks {
+            job_log!(warn, claim; "skipping VM CPU and memory resource checks; this plugin may overcommit host resources; use at your own risk");
+            None
+        } else {
+            self.size(claim, record, &image.template, image_key(image))?
+        };
+        let running = self.running(claim, record, listed, need.is_some())?;
+        let refused = match self.host.reserve(&record.vm, need, &running) {
+            Ok(reservation) => {
+                self.desk.verdicts.fits(&group);
+                return Ok(reservation);
+            }
+            Err(refused) => refused,
+        };
+        let (need, for_others) = match refused {
+            HostError::TooLarge { need, .. } => (need, false),
+            HostError::NoRoom { need, for_others, .. } => (need, for_others),
+            HostError::NoSlot { .. } => return Err(failed(&refused, Blame::NoSlot)),
+            HostError::Ledger { .. } => return Err(failed(&refused, Blame::Host)),
+        };
+        job_log!(info, claim; "host does not have enough resources to run vm", error:% = refused);
+        self.desk.verdicts.did_not_fit(group.clone(), need);
+        let is_too_large = matches!(refused, HostError::TooLarge { .. });
+        if is_too_large
+            || for_others
+            || !self.desk.verdicts.begins_waiting(&group, &self.section.name, self.limits())
+        {
+            return Err(failed(&refused, Blame::Nobody));
+        }
+        let waited = self.wait_for_room(claim, record, need);
+        self.desk.verdicts.ends_waiting(&self.section.name);
+        waited
+    }
+
+    /// Holds the job ready until there is room; any other host may take it meanwhile.
+    fn wait_for_room(
+        &self,
+        claim: &mut Claim,
+        record: &mut VmRecord,
+        need: VmSize,
+    ) -> Result<Reservation, Setback> {
+        self.settled(self.patiently(&self.until_stop(), |store| store.pause(&claim.key)))?;
+        job_log!(info, claim; "pushed job to paused queue");
+        job_log!(warn, claim; "cannot run vm yet, waiting for enough resources to be available...");
+        self.status(Status::Paused);
+        let mut said_at = Instant::now();
+        loop {
+            self.keep(claim, self.limits().idle_look + self.vms.limit(VmVerb::List) * 2);
+            select! {
+                recv(self.signals) -> _ => {}
+                recv(self.freed) -> _ => {}
+                recv(self.drain.closed()) -> _ => return Err(Setback::Stopped),
+                recv(self.interrupt.closed()) -> _ => return Err(Setback::Stopped),
+                recv(at(Instant::now() + self.limits().idle_look)) -> _ => {}
+            }
+            match self.see(&self.until_stop(), claim, record) {
+                Ok(Seen::Waits) => {}
+                Ok(Seen::Lost) => {
+                    job_log!(info, claim; "job was picked up by another host");
+                    return Err(Setback::Useless);
+                }
+                Ok(Seen::RunsHere | Seen::RunsElsewhere | Seen::Over { .. }) => return Err(Setback::Useless),
+                Err(Unanswered) => return Err(Setback::Stopped),
+            }
+            if said_at.elapsed() >= self.limits().state_line {
+                job_log!(info, claim; "waiting for enough resources to be available...");
+                said_at = Instant::now();
+            }
+            if !self.host.has_slot() || !self.host.has_room(need) {
+                continue;
+            }
+            let listed =
+                self.vms.list(&self.until_stop()).map_err(|error| self.vm_setback(&error, Counted::No))?;
+            let running = self.running(claim, record, &listed, true)?;
+            if let Ok(reservation) = self.host.reserve(&record.vm, Some(need), &running) {
+                self.settled(self.patiently(&self.until_stop(), |store| store.resume(&claim.key)))?;
+                job_log!(info, claim; "vm has enough resources now to run; starting runner");
+                self.status(Status::Running);
+                self.desk.verdicts.fits(&claim.job.group());
+                return Ok(reservation);
+            }
+        }
+    }
+
+    fn settled(&self, answer: Result<Result<(), Gone>, Unanswered>) -> Result<(), Setback> {
+        match answer {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Gone)) => Err(Setback::Useless),
+            Err(Unanswered) => Err(Setback::Stopped),
+        }
+    }
+
+    /// What runs on the host. Sizes are asked for only where they matter: of VMs that nothing here has reserved room for.
+    fn running(
+        &self,
+        claim: &Claim,
+        record: &VmRecord,
+        listed: &[VmListed],
+        with_sizes: bool,
+    ) -> Result<Vec<RunningVm>, Setback> {
+        let mut running = Vec::new();
+        for vm in listed.iter().filter(|vm| vm.running) {
+            let size = if with_sizes && !self.host.is_reserved(&vm.name) {
+                self.size(claim, record, &vm.uuid, vm.uuid.clone())?
+            } else {
+                None
+            };
+            running.push(RunningVm { name: vm.name.clone(), size });
+        }
+        Ok(running)
+    }
+
+    /// How large a VM or template is; asked once in a while.
+    fn size(
+        &self,
+        claim: &Claim,
+        record: &VmRecord,
+        name: &str,
+        key: String,
+    ) -> Result<Option<VmSize>, Setback> {
+        if let Some(known) = self.desk.verdicts.known_size(&key, self.limits()) {
+            return Ok(known);
+        }
+        let judge = |signal: &_| self.is_useless(signal, claim, record);
+        let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
+        match self.vms.size(name, &ear) {
+            Ok(size) => {
+                self.desk.verdicts.keep_size(&key, size, self.limits());
+                Ok(size)
+            }
+            // A VM of somebody else's may have gone since the list.
+            Err(anklet_plugin_api::vm::VmError::NotFound { .. }) => Ok(None),
+            Err(error) => {
+                warn!(name, error:% = error; "cannot find out how large a VM is");
+                Err(self.vm_setback(&error, Counted::No))
+            }
+        }
+    }
+
+    /// The longest that an idle handler may wait before a group's turn comes.
+    pub(crate) fn until_starving(&self) -> Duration {
+        let moment = self.desk.verdicts.next_starving(self.limits());
+        moment.map_or(Duration::MAX, |moment| moment.saturating_duration_since(Instant::now()))
+    }
+}
+
+fn failed(refused: &HostError, blame: Blame) -> Setback {
+    Setback::Failed(Failure::new(refused.to_string(), Counted::No, blame))
+}
+
+fn image_key(image: &ReadyImage) -> String {
+    format!("{}:{}", image.template, image.tag.as_deref().unwrap_or_default())
+}

@@ -1,0 +1,127 @@
+//! Room on the host: VMs of several sizes, too large ones, and the VMs of others.
+
+use fake_anka::{Size, Template};
+use fake_github::JobSpec;
+
+use crate::support::{LIMIT, REPO, World};
+
+/// A world whose host has 8 processors and 16 GiB, and templates of these sizes beside the usual one.
+fn world(templates: &[(&str, u32, u64)]) -> World {
+    let world = World::new();
+    for (uuid, cpu, gib) in templates {
+        let template =
+            Template::new(uuid, &format!("template-{uuid}"), "v1").on_disk().cpu(*cpu).ram_gib(*gib);
+        world.anka.add(&template.runner("2.336.0"));
+    }
+    world
+}
+
+fn config(world: &World, n_handlers: usize) -> String {
+    world
+        .config(n_handlers)
+        .replace("cpu_count: 12, memory_bytes: 34359738368", "cpu_count: 8, memory_bytes: 17179869184")
+}
+
+fn job(template: &str) -> JobSpec {
+    JobSpec::new(REPO, &[&format!("anka-template:{template}")])
+}
+
+#[test]
+fn jobs_too_large_for_the_host_are_passed_by_and_not_cancelled() {
+    let world = world(&[("huge", 16, 8), ("giant", 2, 64), ("small", 2, 4)]);
+    let anklet = world.start(&config(&world, 1));
+    let too_large: Vec<_> = (0..10)
+        .flat_map(|_| ["huge", "giant"])
+        .map(|template| world.github.create_job(job(template)))
+        .collect();
+    let fits = world.github.create_job(job("small"));
+    assert_eq!(world.github.wait_completed(fits, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.wait_message("job completed");
+    let n_refused = anklet
+        .lines()
+        .iter()
+        .filter(|line| line.message() == "host does not have enough resources to run vm")
+        .count();
+    assert!(n_refused <= 2, "each group is looked at once, but {n_refused} jobs were");
+    for job in too_large {
+        assert!(!world.github.job(job).is_completed(), "it waits for a larger host");
+    }
+    world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+#[test]
+fn two_vms_never_take_more_than_the_host_has() {
+    let world = world(&[("large", 6, 12), ("middle", 4, 8), ("small", 2, 4)]);
+    let anklet = world.start(&config(&world, 2));
+    let jobs: Vec<_> = ["large", "small", "middle", "small", "large", "middle", "small", "small", "large"]
+        .map(|template| world.github.create_job(job(template).steps_ms(30)))
+        .to_vec();
+    for job in &jobs {
+        assert_eq!(world.github.wait_completed(*job, LIMIT).conclusion.as_deref(), Some("success"));
+    }
+    anklet.wait_messages("job completed", jobs.len());
+    let (n_vms, cpu, memory) = world.anka.peak();
+    assert!(n_vms <= 2 && cpu <= 8 && memory <= 16 << 30, "{n_vms} VMs with {cpu} CPUs and {memory} bytes");
+    world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+/// A job that fits only alone is overtaken for a while; then it is held ready and goes first.
+#[test]
+fn a_large_job_is_held_ready_after_a_while() {
+    let world = world(&[("large", 8, 12), ("small", 2, 4)]);
+    let config = config(&world, 2).replace("limits: {", "limits: {passed_over: 0.3, idle_look: 0.2, ");
+    let anklet = world.start(&config);
+    let small = world.github.create_job(job("small").steps_ms(2_500));
+    world.github.wait_in_progress(small, LIMIT);
+    let large = world.github.create_job(job("large"));
+    anklet.wait_message("pushed job to paused queue");
+    anklet.wait_message("cannot run vm yet, waiting for enough resources to be available...");
+    let late = world.github.create_job(job("small"));
+    for job in [small, large, late] {
+        assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    }
+    anklet.wait_message("vm has enough resources now to run; starting runner");
+    anklet.wait_messages("job completed", 3);
+    let started_at = |job| world.github.job(job).started_at.unwrap().instant;
+    assert!(started_at(large) < started_at(late), "nobody overtook the job that was held ready");
+    world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+/// What VMs of others take counts, and so do their slots.
+#[test]
+fn vms_of_others_take_room_and_slots() {
+    let world = world(&[("large", 6, 12)]);
+    let config =
+        config(&world, 1).replace("limits: {", "limits: {no_slot: 0.3, idle_look: 0.2, verdict_life: 0.5, ");
+    let theirs = world.anka.foreign_vm("theirs", Size { cpu_cores: 4, ram_size: 8 << 30, ..Size::default() });
+    let anklet = world.start(&config);
+    let large = world.github.create_job(job("large"));
+    anklet.wait_message("host does not have enough resources to run vm");
+    let other = world.anka.foreign_vm("others", Size { cpu_cores: 1, ram_size: 1 << 30, ..Size::default() });
+    let small = world.github.create_job(world.job());
+    anklet.wait_message("host does not have vm capacity");
+    assert!(world.anka.calls("clone").is_empty());
+    for vm in [theirs, other] {
+        assert!(world.anka.vm_dies(&vm, true));
+    }
+    for job in [large, small] {
+        assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    }
+    anklet.wait_messages("job completed", 2);
+    world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+#[test]
+fn the_skip_flag_turns_off_processors_and_memory_but_not_slots() {
+    let world = world(&[("huge", 16, 64)]);
+    let config = config(&world, 1) + "global_skip_cpu_and_memory_resource_checks: true\n";
+    let anklet = world.start(&config);
+    let huge = world.github.create_job(job("huge"));
+    assert_eq!(world.github.wait_completed(huge, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.wait_message("job completed");
+    anklet.stop();
+}
