@@ -6,7 +6,6 @@ use thiserror::Error;
 
 use crate::heartbeat::Heartbeats;
 use crate::host::Host;
-use crate::name::PluginName;
 use crate::report::Report;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -62,15 +61,4 @@ pub enum PluginError {
     /// Something that only an operator can mend: the message says what, where and what to do.
     #[error("{0}")]
     Setup(String),
-}
-
-/// Something wrong with a plugin's section, found before anything starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The plugin concerned.
-    pub plugin: PluginName,
-    /// The key concerned, as the config spells it.
-    pub key: &'static str,
-    /// What is wrong and what to write instead.
-    pub what: String,
 }

@@ -62,7 +62,10 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("connection_idle", "An idle connection to the receiver."),
     ("store_answer", "The receiver answers 503 when the queue has not taken a webhook in this time."),
     ("verdict_life", "Template sizes, and what did not fit on this host, are asked anew after this."),
-    ("passed_over", "A job that fits the host but not the room left is passed over for this long; then it goes first."),
+    (
+        "passed_over",
+        "A job that fits the host but not the room left is passed over for this long; then it goes first.",
+    ),
     ("state_line", "A log line that tells a lasting state is repeated this often at most."),
 ];
 

@@ -23,7 +23,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 
-use anklet_plugin_api::plugin::{Plugin, PluginError, Problem, Services};
+use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::section::Section;
 use log::info;
@@ -49,19 +49,6 @@ impl GithubHandler {
     pub fn new(section: Section, desk: Desk) -> Self {
         Self { section, desk }
     }
-}
-
-/// What is wrong with a handler's section.
-pub fn check(section: &Section) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if section.github.token.is_none() && section.github.app.is_none() {
-        problems.push(Problem {
-            plugin: section.name.clone(),
-            key: "token",
-            what: "a handler needs credentials: set `token`, or `private_key` with `app_id`".to_owned(),
-        });
-    }
-    problems
 }
 
 impl Plugin for GithubHandler {

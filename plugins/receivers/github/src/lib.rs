@@ -23,9 +23,8 @@ use log::{debug, info};
 
 use anklet_http::{Limits as HttpLimits, Running, Server, ServerError};
 use anklet_plugin_api::log_context;
-use anklet_plugin_api::plugin::{Plugin, PluginError, Problem, Services};
+use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
-use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
 
 use crate::signature::SigningKey;
@@ -55,23 +54,6 @@ impl GithubReceiver {
     pub fn new(section: Section) -> Self {
         Self { section }
     }
-}
-
-/// What is wrong with a receiver's section.
-pub fn check(section: &Section) -> Vec<Problem> {
-    let problem = |key, what: &str| Problem { plugin: section.name.clone(), key, what: what.to_owned() };
-    let mut problems = Vec::new();
-    if section.secret.as_ref().and_then(SigningKey::new).is_none() {
-        problems.push(problem("secret", NO_SECRET));
-    }
-    // GitHub has no list of an enterprise's deliveries.
-    let can_redeliver = !matches!(section.scope, Scope::Enterprise { .. });
-    let redelivers = can_redeliver && section.hook_id.is_some() && !section.skip_redeliver;
-    if redelivers && section.github.token.is_none() && section.github.app.is_none() {
-        let what = "redelivering the hook's failed webhooks needs credentials: set `token`, or `private_key` with `app_id`, or `skip_redeliver: true`";
-        problems.push(problem("token", what));
-    }
-    problems
 }
 
 impl Plugin for GithubReceiver {
