@@ -164,6 +164,7 @@ macro_rules! store_conformance {
                 completed_on_another_claims_vm_moves_the_claim
                 completed_on_a_foreign_runner_ends_the_claim
                 completed_on_a_vm_without_a_claim_names_its_job
+                a_moved_claim_is_taken_from_nobody
                 a_late_swap_changes_nothing
             }
             vms {
@@ -171,6 +172,7 @@ macro_rules! store_conformance {
                 a_record_takes_the_place_of_its_name
                 removing_a_vm_may_be_repeated
                 a_removed_vm_is_nobodys
+                a_claim_lets_go_of_a_removed_vm
                 the_holder_watches_on
                 a_running_job_is_adopted_by_its_vm
                 an_adopted_claim_lives_as_long_as_the_last

@@ -231,7 +231,7 @@ pub struct Claim {
     pub reasons: Vec<String>,
     /// This handler held it already: something may be left of the earlier work.
     pub resumed: bool,
-    /// Whom it was taken from, because their claim ran out. Ask GitHub before anything else.
+    /// Whom it was taken from, because their claim ran out; none again once the claim is on another job. Ask GitHub before anything else.
     pub taken: Option<Taken>,
 }
 

@@ -316,6 +316,20 @@ pub fn completed_on_a_vm_without_a_claim_names_its_job(make: MakeStore<'_>) {
     assert_eq!((world.place(&job(2)), world.place(&job(1))), (None, Some(Place::Queued)));
 }
 
+/// It was taken over for A; of B's past it says nothing.
+pub fn a_moved_claim_is_taken_from_nobody(make: MakeStore<'_>) {
+    let world = world(make);
+    world.queue(&job(1));
+    world.claim("b1");
+    world.outlive("a1");
+    let taker = world.claim_of("a1", &job(1));
+    assert!(taker.taken.is_some());
+    world.put(&taker.key, &record("vm", "a1", &job(1)));
+    world.webhook(&job(2), in_progress(Some("vm")));
+    let moved = world.claim("a1");
+    assert_eq!((moved.key, moved.job, moved.taken), (taker.key, job(2), None));
+}
+
 /// B is over already, so nothing of it runs on the VM of A.
 pub fn a_late_swap_changes_nothing(make: MakeStore<'_>) {
     let world = world(make);

@@ -77,6 +77,20 @@ pub fn a_removed_vm_is_nobodys(make: MakeStore<'_>) {
     world.holds(&claim, &job(1), &in_progress(Some("vm-again")));
 }
 
+/// Also when its host writes it back, as it does after a loss; whoever takes the claim over is not told of it.
+pub fn a_claim_lets_go_of_a_removed_vm(make: MakeStore<'_>) {
+    let world = world(make);
+    let claim = world.prepare("a1", &job(1), "vm");
+    world.store.remove_vm(&vm("vm")).expect("the record goes");
+    world.store.put_vm(None, &record("vm", "a1", &job(1))).expect("the record is written");
+    assert!(world.store.adopt(&handler("a1"), &vm("vm")).expect("the store answers").is_none());
+    world.webhook(&job(2), in_progress(Some("vm")));
+    assert_eq!(world.place(&job(2)), Some(Place::Running));
+    world.holds(&claim, &job(1), &Phase::Queued);
+    world.outlive("b1");
+    assert_eq!(world.claim_of("b1", &job(1)).taken.and_then(|taken| taken.vm), None);
+}
+
 /// A handler that starts again has its claim and its VM, in every phase.
 pub fn the_holder_watches_on(make: MakeStore<'_>) {
     for phase in [Phase::Queued, in_progress(Some("vm")), completed(Some("vm"))] {
