@@ -98,6 +98,7 @@ choose_prefix() {
             /*) ;;
             *) prefix=$(pwd)/$prefix ;;
         esac
+        prefix=${prefix%/}
     elif [ -n "$is_uninstalling" ]; then
         # Where the receipt is.
         prefix=/usr/local
@@ -250,18 +251,21 @@ tell_next() {
     done
     [ -z "$is_keeping" ] || say "The one that was there is kept as $prefix/bin/anklet.old"
     first=$(command -v anklet 2>/dev/null || true)
-    if [ -z "$first" ]; then
-        say "$prefix/bin is not on your PATH; add it, or call $prefix/bin/anklet"
-    elif [ "$first" != "$prefix/bin/anklet" ]; then
-        say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $prefix/bin/anklet, or put it first on the PATH."
+    call=$prefix/bin/anklet
+    if [ "$first" = "$call" ]; then
+        call=anklet
+    elif [ -z "$first" ]; then
+        say "$prefix/bin is not on your PATH; add it, or call $call"
+    else
+        say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $call, or put its folder first on the PATH."
     fi
     config=${HOME:-~}/.config/anklet/config.yml
     say ""
     if [ -e "$config" ]; then
-        say "Your config $config is as it was. Next: anklet check"
+        say "Your config $config is as it was. Next: $call check"
         say "A running Anklet goes on with the old program; to change over: kill -QUIT it, wait for its end, start it again."
     else
-        say "Next: write $config (see \`man anklet.yml\` and the README), then: anklet check"
+        say "Next: write $config (see \`man anklet.yml\` and the README), then: $call check"
     fi
 }
 
@@ -269,7 +273,7 @@ uninstall() {
     [ -f "$prefix/$receipt" ] || fail "this script has installed nothing in $prefix; name another place with --prefix"
     while IFS= read -r file; do
         case $file in
-            '' | /* | *..*) continue ;;
+            '' | /* | *..* | "$receipt") continue ;;
         esac
         if [ -n "$is_dry" ]; then
             say "Would remove $prefix/$file"
