@@ -7,6 +7,8 @@
 mod cli;
 mod crash;
 mod jobs;
+mod queue;
 mod rooms;
 mod signals;
+mod stages;
 mod support;

@@ -114,7 +114,12 @@ impl World {
 
     /// Starts the program with this config and waits until all its plugins are ready.
     pub(crate) fn start(&self, config: &str) -> Anklet {
-        let anklet = self.spawn(config);
+        self.start_with(config, Command::new(env!("CARGO_BIN_EXE_anklet")))
+    }
+
+    /// Like `start`, by this command, to which the program's arguments and environment are added.
+    pub(crate) fn start_with(&self, config: &str, command: Command) -> Anklet {
+        let anklet = self.spawn_with(config, command);
         anklet.wait_message("receiver finished starting");
         let n_handlers = config.matches("plugin: github,").count();
         anklet.wait_lines("a line of each handler", |lines| {
@@ -125,9 +130,13 @@ impl World {
 
     /// Starts the program and waits for nothing.
     pub(crate) fn spawn(&self, config: &str) -> Anklet {
+        self.spawn_with(config, Command::new(env!("CARGO_BIN_EXE_anklet")))
+    }
+
+    /// Like `spawn`, by this command, to which the program's arguments and environment are added.
+    pub(crate) fn spawn_with(&self, config: &str, mut command: Command) -> Anklet {
         fs::write(self.home.config(), config).unwrap();
         let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", self.home.path().join("bin").display());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_anklet"));
         command.arg("-c").arg(self.home.config()).env_clear();
         command.env("HOME", self.home.path()).env("PATH", path).env("LOG_LEVEL", "DEBUG").env("LANG", "C");
         command.current_dir(self.home.path());
