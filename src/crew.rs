@@ -6,11 +6,13 @@ use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::Sender;
 
-use anklet_plugin_api::log_context::{Attributes, Context};
+use anklet_handler_github::Janitor;
+use anklet_plugin_api::log_context::{self, Attributes, Context};
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::plugin::{Plugin, Ready, Services};
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
+use anklet_plugin_api::stop::Stop;
 
 use crate::daemon::Event;
 use crate::registry::Role;
@@ -48,7 +50,8 @@ pub(crate) fn start(
 ) -> io::Result<Hand> {
     let name = section.name.clone();
     let context = Context::new(attributes(section));
-    let notice = EndNotice { name: name.clone(), how: None, events: events.clone() };
+    let ended = name.clone();
+    let notice = EndNotice::new(events, move |how| Event::PluginEnded(ended, how));
     let ready = (name.clone(), events.clone());
     // The daemon may have stopped listening; that is its own affair.
     services.ready = Ready::new(move || drop(ready.1.send(Event::Ready(ready.0))));
@@ -82,17 +85,45 @@ impl Hand {
     }
 }
 
+/// Starts the janitor's thread; it works until `stop` closes.
+pub(crate) fn start_janitor(
+    janitor: Janitor,
+    stop: Stop,
+    events: &Sender<Event>,
+) -> io::Result<JoinHandle<()>> {
+    let context = log_context::inherit();
+    let notice = EndNotice::new(events, Event::JanitorEnded);
+    Builder::new().name("janitor".to_owned()).spawn(move || {
+        let mut notice = notice;
+        let _context = context.enter();
+        let result = catch_unwind(AssertUnwindSafe(|| janitor.run(&stop)));
+        notice.how = Some(match result {
+            Ok(()) => Ended::Well,
+            Err(panic) => Ended::Panicked(panic_text(&*panic)),
+        });
+    })
+}
+
+/// Tells of a thread's end when it is dropped.
 struct EndNotice {
-    name: PluginName,
     how: Option<Ended>,
+    tell: Option<Box<dyn FnOnce(Ended) -> Event + Send>>,
     events: Sender<Event>,
+}
+
+impl EndNotice {
+    fn new(events: &Sender<Event>, tell: impl FnOnce(Ended) -> Event + Send + 'static) -> Self {
+        Self { how: None, tell: Some(Box::new(tell)), events: events.clone() }
+    }
 }
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
         let how =
             self.how.take().unwrap_or_else(|| Ended::Panicked("the thread ended without a word".to_owned()));
-        let _ = self.events.send(Event::PluginEnded(self.name.clone(), how));
+        if let Some(tell) = self.tell.take() {
+            let _ = self.events.send(tell(how));
+        }
     }
 }
 

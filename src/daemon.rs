@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 use log::{error, info, warn};
 
-use anklet_plugin_api::heartbeat::{Heartbeats, Overrun};
+use anklet_plugin_api::heartbeat::Overrun;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
 
@@ -15,8 +16,9 @@ use crate::config::Config;
 use crate::config::env::Environment;
 use crate::crew::{Ended, Hand};
 use crate::registry::Role;
-use crate::services::{SetupError, Shared};
+use crate::services::Shared;
 use crate::signals::{self, Signal};
+use crate::startup::{self, Start};
 
 /// Everything that can wake the daemon.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(crate) enum Event {
     Ready(PluginName),
     /// A plugin's thread has ended.
     PluginEnded(PluginName, Ended),
+    /// The janitor's thread has ended.
+    JanitorEnded(Ended),
     /// A handler's step hangs.
     Overrun(Overrun),
 }
@@ -50,13 +54,23 @@ pub(crate) fn run(config: Config, environment: &Environment) -> ExitCode {
         info!("anklet (and all plugins) shut down");
         return ExitCode::SUCCESS;
     }
-    match Daemon::start(config, environment, sender, events) {
-        Ok(daemon) => daemon.run(),
-        Err(error) => {
+    match startup::start(config, environment, &events) {
+        Start::Ready(shared, config) => Daemon::new(*shared, *config, sender, events).run(),
+        Start::Failed(error) => {
             error!(error:% = error.cause; "{}", error.message);
             ExitCode::FAILURE
         }
+        Start::Stopped => {
+            info!("anklet (and all plugins) shut down");
+            ExitCode::SUCCESS
+        }
+        Start::Forced => forced(),
     }
+}
+
+fn forced() -> ExitCode {
+    warn!("forceful shutdown after second interrupt; the next start cleans up");
+    ExitCode::FAILURE
 }
 
 struct Daemon {
@@ -65,7 +79,7 @@ struct Daemon {
     events: Receiver<Event>,
     waiting: VecDeque<crate::config::PluginConfig>,
     hands: Vec<Hand>,
-    janitor: Option<(Stopper, std::thread::JoinHandle<()>)>,
+    janitor: Option<(Option<Stopper>, JoinHandle<()>)>,
     drain: (Option<Stopper>, Stop),
     interrupt: (Option<Stopper>, Stop),
     must_end_at: Option<Instant>,
@@ -73,15 +87,9 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(
-        config: Config,
-        environment: &Environment,
-        sender: Sender<Event>,
-        events: Receiver<Event>,
-    ) -> Result<Self, SetupError> {
+    fn new(shared: Shared, config: Config, sender: Sender<Event>, events: Receiver<Event>) -> Self {
         let (drain, interrupt) = (stop(), stop());
-        let shared = Shared::build(&config, environment, Heartbeats::default())?;
-        Ok(Self {
+        Self {
             shared,
             sender,
             events,
@@ -92,7 +100,7 @@ impl Daemon {
             interrupt: (Some(interrupt.0), interrupt.1),
             must_end_at: None,
             is_failed: false,
-        })
+        }
     }
 
     fn run(mut self) -> ExitCode {
@@ -100,7 +108,10 @@ impl Daemon {
         self.start_next();
         loop {
             if self.hands.is_empty() && (self.waiting.is_empty() || self.is_stopping()) {
-                break;
+                match &mut self.janitor {
+                    Some((stopper, _)) => *stopper = None,
+                    None => break,
+                }
             }
             let limit = self.must_end_at.map_or_else(never, at);
             select! {
@@ -114,10 +125,6 @@ impl Daemon {
                 }
             }
         }
-        if let Some((stopper, thread)) = self.janitor.take() {
-            drop(stopper);
-            let _ = thread.join();
-        }
         heartbeat.end();
         info!("anklet (and all plugins) shut down");
         if self.is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -126,8 +133,7 @@ impl Daemon {
     fn on_event(&mut self, event: Event) -> Option<ExitCode> {
         match event {
             Event::Signal(Signal::Interrupt) if self.is_interrupted() => {
-                warn!("forceful shutdown after second interrupt; the next start cleans up");
-                return Some(ExitCode::FAILURE);
+                return Some(forced());
             }
             Event::Signal(Signal::Interrupt) => {
                 warn!("best effort graceful shutdown, interrupting the job as soon as possible...");
@@ -145,6 +151,7 @@ impl Daemon {
                 self.start_next();
             }
             Event::PluginEnded(name, how) => self.on_ended(&name, &how),
+            Event::JanitorEnded(how) => self.on_janitor_ended(&how),
             Event::Overrun(Overrun { handler }) => {
                 error!(plugin:% = handler; "a step of this handler hangs beyond its limit; stopping");
                 self.fail();
@@ -178,8 +185,8 @@ impl Daemon {
             return;
         }
         let (stopper, stop) = stop();
-        match self.shared.start_janitor(stop) {
-            Ok(Some(thread)) => self.janitor = Some((stopper, thread)),
+        match self.shared.start_janitor(stop, &self.sender) {
+            Ok(Some(thread)) => self.janitor = Some((Some(stopper), thread)),
             Ok(None) => {}
             Err(error) => {
                 error!(error:% = error.cause; "{}", error.message);
@@ -202,6 +209,18 @@ impl Daemon {
         self.end_receivers_after_handlers();
     }
 
+    /// It ends by itself only by a bug of ours; without it, failed deletions would be tried by nobody.
+    fn on_janitor_ended(&mut self, how: &Ended) {
+        if let Some((_, thread)) = self.janitor.take() {
+            // A panic has been told by the notice.
+            let _ = thread.join();
+        }
+        if let Ended::Failed(why) | Ended::Panicked(why) = how {
+            error!(error = why.as_str(); "error running the janitor");
+            self.fail();
+        }
+    }
+
     /// A running job ends by webhook, so a drained process keeps its receivers until the last handler has ended.
     fn end_receivers_after_handlers(&mut self) {
         if self.drain.0.is_none() && !self.hands.iter().any(|hand| hand.role == Role::Handler) {
@@ -213,6 +232,10 @@ impl Daemon {
         self.must_end_at = Some(Instant::now() + self.shared.undo_limit() + STOP_SLACK);
         self.drain.0 = None;
         self.interrupt.0 = None;
+        // It has nothing to undo: its records stay for the next start.
+        if let Some((stopper, _)) = &mut self.janitor {
+            *stopper = None;
+        }
     }
 
     fn fail(&mut self) {

@@ -12,6 +12,7 @@ mod metrics;
 mod registry;
 mod services;
 mod signals;
+mod startup;
 mod store;
 
 use std::io::{self, Write};

@@ -15,7 +15,6 @@ use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::heartbeat::Heartbeats;
 use anklet_plugin_api::host::Host;
 use anklet_plugin_api::limits::Limits;
-use anklet_plugin_api::log_context;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::plugin::{Ready, Services};
 use anklet_plugin_api::report::Report;
@@ -59,11 +58,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Builds and checks the services that this config's plugins need.
+    /// Builds and checks the services that this config's plugins need; `ear` cuts the wait for `anka`.
     pub(crate) fn build(
         config: &Config,
         environment: &Environment,
-        heartbeats: Heartbeats,
+        ear: &Ear<'_>,
     ) -> Result<Self, SetupError> {
         let folder = environment.config_folder().ok_or_else(|| SetupError {
             message: "unable to get user home directory",
@@ -73,7 +72,7 @@ impl Shared {
         let host = open_host(config, folder.clone())?;
         let anka = Arc::new(new_anka(config, environment, folder));
         if config.plugins.iter().any(|plugin| registry::role(&plugin.section.kind) == Some(Role::Handler)) {
-            let facts = anka.check(&Ear::deaf()).map_err(|error| SetupError {
+            let facts = anka.check(ear).map_err(|error| SetupError {
                 message: "unable to create anka cli",
                 cause: error.to_string(),
             })?;
@@ -83,7 +82,7 @@ impl Shared {
             host: Arc::new(host),
             anka,
             stores: Stores::open(config)?,
-            heartbeats,
+            heartbeats: Heartbeats::default(),
             report: Arc::new(Unwatched),
             desk: Desk::default(),
             limits: config.limits.clone(),
@@ -168,7 +167,11 @@ impl Shared {
     }
 
     /// Starts the janitor, once every handler has read what it held; none is needed without handlers.
-    pub(crate) fn start_janitor(&self, stop: Stop) -> Result<Option<JoinHandle<()>>, SetupError> {
+    pub(crate) fn start_janitor(
+        &self,
+        stop: Stop,
+        events: &Sender<Event>,
+    ) -> Result<Option<JoinHandle<()>>, SetupError> {
         let Some((section, _)) = self.handlers.first() else { return Ok(None) };
         let life = section.claim_life;
         let sites = self
@@ -189,12 +192,7 @@ impl Shared {
         });
         let janitor = anklet_handler_github::janitor(sites.collect(), self.desk.clone(), is_leased)
             .map_err(|error| SetupError { message: "cannot start the janitor", cause: error.to_string() })?;
-        let context = log_context::inherit();
-        let thread = Builder::new().name("janitor".to_owned()).spawn(move || {
-            let _context = context.enter();
-            janitor.run(&stop);
-        });
-        thread.map(Some).map_err(no_thread)
+        crew::start_janitor(janitor, stop, events).map(Some).map_err(no_thread)
     }
 }
 
