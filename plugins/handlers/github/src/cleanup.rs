@@ -60,7 +60,11 @@ impl Worker {
         };
         let is_runner_sure = match fenced {
             Fenced::Works => return Undone::RunnerWorks,
-            Fenced::Unanswered => return Undone::Unfenced,
+            Fenced::Unanswered => {
+                // When the registration ended is known only here yet, and the next start need not wait so long for an unlisted runner.
+                let _ = self.patiently(&self.while_undoing(), |store| store.put_vm(None, &hand.record));
+                return Undone::Unfenced;
+            }
             Fenced::Yes => true,
             Fenced::NeverStarted => false,
         };

@@ -71,8 +71,10 @@ pub fn janitor(
     desk: Desk,
     is_leased: IsLeased,
 ) -> Result<Janitor, PluginError> {
-    let sites = handlers.into_iter().map(|(section, services)| worker(section, desk.clone(), &services));
-    let sites = sites.collect::<Result<Vec<_>, _>>()?;
+    let sites = handlers
+        .into_iter()
+        .map(|(section, services)| Ok(worker(section, desk.clone(), &services)?.impatient()));
+    let sites = sites.collect::<Result<Vec<_>, PluginError>>()?;
     Ok(Janitor { sites, desk, is_leased, complaints: BTreeMap::new() })
 }
 

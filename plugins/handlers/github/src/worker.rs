@@ -28,6 +28,10 @@ use crate::scripts::Scripts;
 /// Added to a step's own limit before the heartbeat calls it hung.
 const SLACK: Duration = Duration::from_secs(30);
 
+/// Undoing ends this much before its limit: a command that does not hear TERM takes a second until it is killed, and then the claim has
+/// to be settled.
+const UNDO_RESERVE: Duration = Duration::from_secs(2);
+
 /// One handler at work.
 pub(crate) struct Worker {
     pub(crate) section: Section,
@@ -44,6 +48,8 @@ pub(crate) struct Worker {
     pub(crate) freed: Receiver<()>,
     pub(crate) waited: Receiver<()>,
     pub(crate) started_at: Instant,
+    /// How long undoing goes on after a stop.
+    patience: Duration,
     pub(crate) drain: Stop,
     pub(crate) interrupt: Stop,
 }
@@ -85,6 +91,7 @@ impl Worker {
             freed: never(),
             waited: never(),
             started_at: Instant::now(),
+            patience: section.limits.undo.saturating_sub(UNDO_RESERVE),
             section,
             hub,
             scripts,
@@ -108,6 +115,12 @@ impl Worker {
         self
     }
 
+    /// Leaves everything as it is when a stop comes: whoever starts next finds the records.
+    pub(crate) fn impatient(mut self) -> Self {
+        self.patience = Duration::ZERO;
+        self
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.section.limits
     }
@@ -121,9 +134,9 @@ impl Worker {
         Ear::to_stop(&self.interrupt)
     }
 
-    /// For undoing, which goes on for a while after a stop. A second less than allowed, so that the process ends in time.
+    /// For undoing, which goes on for a while after a stop.
     pub(crate) fn while_undoing(&self) -> Ear<'_> {
-        Ear::to_stop_after(&self.interrupt, self.limits().undo.saturating_sub(Duration::from_secs(1)))
+        Ear::to_stop_after(&self.interrupt, self.patience)
     }
 
     /// Repeats a store verb until it is answered or `ear` is cut. Broken documents are the store's affair: they read as nothing found.
