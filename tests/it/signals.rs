@@ -111,7 +111,8 @@ fn term_while_deletions_hang_ends_in_time() {
         let world = World::new();
         let hang = json!({"hang": true, "ignore_term": true});
         let delete = json!({"match": {"verb": "delete"}, "times": -1, "do": hang});
-        let (anklet, job) = stage.reach(&world, &world.config(1), &json!({"hang": true, "ignore_term": true}));
+        let (anklet, job) =
+            stage.reach(&world, &world.config(1), &json!({"hang": true, "ignore_term": true}));
         world.anka.arm(&delete);
         end_by(anklet, "TERM", LATE);
         if stage.is_before_start() {

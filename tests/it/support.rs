@@ -173,8 +173,17 @@ impl World {
     }
 }
 
+/// A port below those that the system gives to connections, which come and go beside the tests; each is given out once a process.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static N_GIVEN: AtomicUsize = AtomicUsize::new(0);
+    let is_free = |port: &u16| {
+        TcpListener::bind(("::", *port)).or_else(|_| TcpListener::bind(("0.0.0.0", *port))).is_ok()
+    };
+    let begin = std::process::id() as usize * 64;
+    let mut ports = std::iter::repeat_with(|| {
+        12_000 + ((begin + N_GIVEN.fetch_add(1, Ordering::Relaxed)) % 20_000) as u16
+    });
+    ports.find(is_free).unwrap()
 }
 
 /// A line of the program's log.
