@@ -1,23 +1,134 @@
-//! Takes what plugins report. Nobody watches yet, so a change of status is only told to the log, at DEBUG.
+//! What the process does, counted as plugins report it and shown when somebody asks.
+//!
+//! A report is a few words under a lock; the host is measured only while a page is made.
+
+mod host;
+mod old;
+mod page;
+mod server;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anklet_plugin_api::job::Conclusion;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::report::{Report, Status};
-use log::debug;
+use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::section::Section;
+use anklet_plugin_api::time::Moment;
 
-/// A report that only the log sees.
-pub(crate) struct Unwatched;
+use crate::registry::{self, Role};
 
-impl Report for Unwatched {
+pub(crate) use server::{MetricsError, MetricsServer};
+
+/// All that is counted.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    plugins: Mutex<BTreeMap<usize, PluginMetrics>>,
+}
+
+/// What is counted of one plugin.
+#[derive(Clone, Debug)]
+pub(crate) struct PluginMetrics {
+    name: PluginName,
+    kind: String,
+    role: Option<Role>,
+    /// Owner or enterprise.
+    owner: String,
+    repo: Option<String>,
+    status: Status,
+    status_since: Moment,
+    n_vms: u64,
+    successful: Runs,
+    failed: Runs,
+    canceled: Runs,
+}
+
+/// Runs that ended in one way.
+#[derive(Clone, Debug, Default)]
+struct Runs {
+    n: u64,
+    last: Option<(Moment, String)>,
+}
+
+impl Metrics {
+    /// Counts this plugin too, as idle for now; plugins are shown in the order in which they come.
+    pub(crate) fn add(&self, section: &Section) {
+        let (owner, repo) = match &section.scope {
+            Scope::Repository { owner, repo } => (owner.clone(), Some(repo.clone())),
+            Scope::Organization { owner } => (owner.clone(), None),
+            Scope::Enterprise { slug } => (slug.clone(), None),
+        };
+        let plugin = PluginMetrics {
+            name: section.name.clone(),
+            kind: section.kind.clone(),
+            role: registry::role(&section.kind),
+            owner,
+            repo,
+            status: Status::Idle,
+            status_since: Moment::now(),
+            n_vms: 0,
+            successful: Runs::default(),
+            failed: Runs::default(),
+            canceled: Runs::default(),
+        };
+        let mut plugins = self.lock();
+        let place = plugins.len();
+        plugins.insert(place, plugin);
+    }
+
+    /// A copy of everything as it is now.
+    fn plugins(&self) -> Vec<PluginMetrics> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn change(&self, name: &PluginName, change: impl FnOnce(&mut PluginMetrics)) {
+        if let Some(plugin) = self.lock().values_mut().find(|plugin| plugin.name == *name) {
+            change(plugin);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, PluginMetrics>> {
+        self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report for Metrics {
     fn status(&self, plugin: &PluginName, status: Status) {
-        debug!(plugin:% = plugin, status:% = status; "plugin status");
+        self.change(plugin, |plugin| {
+            if plugin.status != status {
+                (plugin.status, plugin.status_since) = (status, Moment::now());
+            }
+        });
     }
 
     fn vm_started(&self, plugin: &PluginName) {
-        debug!(plugin:% = plugin; "plugin started a VM");
+        self.change(plugin, |plugin| plugin.n_vms += 1);
     }
 
     fn ended(&self, plugin: &PluginName, conclusion: &Conclusion, html_url: &str) {
-        debug!(plugin:% = plugin, conclusion:% = conclusion, url = html_url; "job of plugin ended");
+        self.change(plugin, |plugin| {
+            let runs = match conclusion {
+                Conclusion::Success => &mut plugin.successful,
+                Conclusion::Cancelled => &mut plugin.canceled,
+                Conclusion::Failure | Conclusion::Other(_) => &mut plugin.failed,
+            };
+            runs.n += 1;
+            runs.last = Some((Moment::now(), html_url.to_owned()));
+        });
     }
 }
+
+impl PluginMetrics {
+    fn is_handler(&self) -> bool {
+        self.role == Some(Role::Handler)
+    }
+
+    /// Whether a VM of this plugin runs a job.
+    fn runs_vm(&self) -> bool {
+        matches!(self.status, Status::InProgress)
+    }
+}
+
+/// Shared by the daemon, its plugins and the pages.
+pub(crate) type SharedMetrics = Arc<Metrics>;

@@ -17,7 +17,6 @@ use anklet_plugin_api::host::Host;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::plugin::{Ready, Services};
-use anklet_plugin_api::report::Report;
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
 use anklet_plugin_api::store::{Lease, Leased, Store, StoreError};
@@ -29,7 +28,7 @@ use crate::crew::{self, Hand};
 use crate::daemon::Event;
 use crate::host::process::{process_id_text, process_is_gone};
 use crate::host::{DEFAULT_SLOTS, HostSettings, MacHost};
-use crate::metrics::Unwatched;
+use crate::metrics::{MetricsError, MetricsServer, SharedMetrics};
 use crate::registry::{self, Role};
 use crate::store::embedded::{EmbeddedStore, Options};
 
@@ -49,7 +48,8 @@ pub(crate) struct Shared {
     anka: Arc<Anka>,
     stores: Stores,
     heartbeats: Heartbeats,
-    report: Arc<dyn Report>,
+    metrics: SharedMetrics,
+    _metrics_server: MetricsServer,
     desk: Desk,
     limits: Limits,
     process: String,
@@ -78,12 +78,17 @@ impl Shared {
             })?;
             info!(anka_version = facts.version.as_str(), license = facts.license.as_str(); "anka is usable");
         }
+        let metrics = SharedMetrics::default();
+        for plugin in &config.plugins {
+            metrics.add(&plugin.section);
+        }
         Ok(Self {
             host: Arc::new(host),
             anka,
             stores: Stores::open(config)?,
             heartbeats: Heartbeats::default(),
-            report: Arc::new(Unwatched),
+            _metrics_server: metrics_server(config, &metrics)?,
+            metrics,
             desk: Desk::default(),
             limits: config.limits.clone(),
             process: process_id_text(),
@@ -125,7 +130,7 @@ impl Shared {
             vms: Arc::clone(&self.anka) as _,
             host: Arc::clone(&self.host) as _,
             heartbeats: self.heartbeats.clone(),
-            report: Arc::clone(&self.report),
+            report: Arc::clone(&self.metrics) as _,
             ready: Ready::new(|| {}),
         }
     }
@@ -194,6 +199,16 @@ impl Shared {
             .map_err(|error| SetupError { message: "cannot start the janitor", cause: error.to_string() })?;
         crew::start_janitor(janitor, stop, events).map(Some).map_err(no_thread)
     }
+}
+
+fn metrics_server(config: &Config, metrics: &SharedMetrics) -> Result<MetricsServer, SetupError> {
+    MetricsServer::start(&config.metrics, Arc::clone(metrics)).map_err(|error| {
+        let message = match error {
+            MetricsError::PortInUse { .. } => "metrics port already in use",
+            MetricsError::Server(_) => "cannot start the metrics server",
+        };
+        SetupError { message, cause: error.to_string() }
+    })
 }
 
 fn no_thread(error: std::io::Error) -> SetupError {

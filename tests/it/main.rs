@@ -7,6 +7,7 @@
 mod cli;
 mod crash;
 mod jobs;
+mod metrics;
 mod queue;
 mod rooms;
 mod signals;
