@@ -162,6 +162,18 @@ impl World {
         anklet.wait_for("an empty ledger", || !self.ledger().contains("anklet-vm-"));
     }
 
+    /// Whether no job and no VM is recorded in the queue file, as another process sees it.
+    pub(crate) fn is_queue_empty(&self) -> bool {
+        let file = self.home.path().join(".config/anklet/anklet.db");
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let count = |connection: &rusqlite::Connection| {
+            let sum = "SELECT (SELECT count(*) FROM jobs) + (SELECT count(*) FROM vms)";
+            connection.query_row(sum, [], |row| row.get::<_, i64>(0))
+        };
+        let connection = rusqlite::Connection::open_with_flags(file, flags);
+        connection.and_then(|connection| count(&connection)).is_ok_and(|n_rows| n_rows == 0)
+    }
+
     /// The names of all VMs that are not templates.
     pub(crate) fn vms_made_by_us(&self) -> Vec<String> {
         let names = self.anka.vms().into_iter().map(|vm| vm.name);

@@ -9,14 +9,13 @@ use anklet_plugin_api::host::RunningVm;
 use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, Counted};
+use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmListed, VmRecord};
 
-use crate::cleanup::Undone;
 use crate::facts::job_log;
 use crate::hub::Asked;
 use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome, Setback};
-use crate::watch::RunnerIs;
 use crate::worker::{InHand, Seen, Unanswered, Worker};
 
 impl Worker {
@@ -48,8 +47,9 @@ impl Worker {
         for record in &ledger {
             if !records.contains_key(&record.vm) {
                 warn!(vmName:% = record.vm; "the store has lost the record of a VM; it is written back from the ledger");
-                let _ = self.patiently(ear, |store| store.put_vm(None, record))?;
-                records.insert(record.vm.clone(), record.clone());
+                let record = with_the_worst_assumed(record);
+                let _ = self.patiently(ear, |store| store.put_vm(None, &record))?;
+                records.insert(record.vm.clone(), record);
             }
         }
         for record in records.values().filter(|record| !ledger.iter().any(|known| known.vm == record.vm)) {
@@ -93,16 +93,8 @@ impl Worker {
                 let outcome = self.recover_claim(&mut claim, hand, is_running);
                 self.settle(&claim, outcome);
             }
-            None => self.recover_without_claim(&mut hand),
-        }
-    }
-
-    /// The record's job is nobody's or somebody else's.
-    fn recover_without_claim(&mut self, hand: &mut InHand) {
-        match self.undo(None, hand, RunnerIs::Open) {
-            Undone::Gone | Undone::LeftToJanitor => {}
-            // The janitor keeps asking until the runner is free.
-            Undone::RunnerWorks | Undone::Unfenced => self.leave(hand),
+            // Its job is nobody's or somebody else's: the janitor has time to wait for its runner, this handler has jobs to do.
+            None => self.leave(&mut hand),
         }
     }
 
@@ -184,4 +176,10 @@ impl Worker {
             }
         }
     }
+}
+
+/// The ledger is written when a VM is begun, so a record that only the ledger still has may since have got as far as a running job.
+fn with_the_worst_assumed(record: &VmRecord) -> VmRecord {
+    let registering_at = record.registering_at.or(Some(Moment::now()));
+    VmRecord { registering_at, stage: record.stage.max(Stage::Waiting), ..record.clone() }
 }

@@ -195,7 +195,10 @@ impl Worker {
             return false;
         }
         match self.store.look(&claim.key) {
-            Ok(ClaimView::Held { phase, .. }) => !matches!(read_phase(&phase, record), Seen::Waits),
+            // A quick GitHub gives the runner its job while the command that starts it has not ended: that is what it is for.
+            Ok(ClaimView::Held { phase, .. }) => {
+                !matches!(read_phase(&phase, record), Seen::Waits | Seen::RunsHere)
+            }
             Ok(ClaimView::Lost) | Err(StoreError::Lost) => true,
             // Not known now; the next save or look will tell.
             Err(StoreError::Away { .. } | StoreError::Broken { .. }) => false,
