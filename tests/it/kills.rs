@@ -3,19 +3,14 @@
 //!
 //! A straight run tells which commands and calls there are; one that the table does not name fails the test.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::thread;
 
 use fake_github::{JobId, JobStatus, Rule};
 use serde_json::json;
 
 use crate::support::{LIMIT, REPO, World};
-
-/// Worlds at once: each is a few processes that mostly wait.
-const N_WORLDS: usize = 4;
+use crate::worlds::in_worlds;
 
 /// The anka commands of one job's life, with how often each comes.
 const COMMANDS: &[(&str, usize)] = &[
@@ -69,29 +64,6 @@ impl Kill {
             world.github.rule(if *is_before { rule.kill_before(pid) } else { rule.kill_after(pid) });
         }
     }
-}
-
-/// Runs every case in a world of its own, a few at a time; fails with all that failed.
-fn in_worlds<C: Clone + std::fmt::Debug + Send + Sync>(cases: Vec<C>, run: impl Fn(&World, &C) + Sync) {
-    let n_cases = cases.len();
-    let waiting = Mutex::new(VecDeque::from(cases));
-    let failed = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..N_WORLDS {
-            scope.spawn(|| {
-                loop {
-                    let Some(case) = waiting.lock().unwrap().pop_front() else { return };
-                    let world = World::new();
-                    if catch_unwind(AssertUnwindSafe(|| run(&world, &case))).is_err() {
-                        failed.lock().unwrap().push(format!("{case:?}"));
-                    }
-                }
-            });
-        }
-    });
-    let failed = failed.into_inner().unwrap();
-    assert!(failed.is_empty(), "{} of {n_cases} failed: {failed:#?}", failed.len());
-    println!("{n_cases} cases; lost, doubled, left over: 0");
 }
 
 /// Lives on with this config until the job has ended well, once, and nothing is left.

@@ -6,6 +6,7 @@
 
 mod cli;
 mod crash;
+mod failures;
 mod jobs;
 mod kills;
 mod metrics;
@@ -14,3 +15,4 @@ mod rooms;
 mod signals;
 mod stages;
 mod support;
+mod worlds;

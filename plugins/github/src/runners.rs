@@ -113,11 +113,13 @@ impl Client {
     pub fn remove_runner(&self, scope: &Scope, id: u64, ear: &Ear) -> Result<Removal, ClientError> {
         let answer = self.call(&runners_call(DELETE_RUNNER, scope, &format!("/{id}"), &[404, 422]), ear)?;
         // The status counts: GitHub's words for a busy runner differ.
-        Ok(match answer.status.as_u16() {
-            404 => Removal::AlreadyGone,
-            422 => Removal::Busy,
-            _ => Removal::Removed,
-        })
+        match answer.status.as_u16() {
+            204 => Ok(Removal::Removed),
+            404 => Ok(Removal::AlreadyGone),
+            422 => Ok(Removal::Busy),
+            // Some proxy's 200 is not GitHub's word that the runner is gone.
+            status => Err(answer.nonsense(format!("a removal is answered 204, not {status}"))),
+        }
     }
 
     /// Makes sure that GitHub gives no job to the runner of that name any more, or says why it cannot. Only an answer to the removal
