@@ -16,17 +16,23 @@ use std::time::Duration;
 use crate::store::Store;
 use crate::time::Moment;
 
+pub mod adoption;
 pub mod claims;
+pub mod corrections;
 pub mod crowd;
 pub mod ends;
+pub mod keys;
 pub mod leases;
+mod made;
 pub mod model;
 pub mod news;
 mod pair;
 pub mod runners;
 mod step;
+pub mod strays;
 pub mod take_over;
 pub mod vms;
+pub mod waiting;
 mod world;
 
 /// Makes an empty store that takes its time from the clock.
@@ -82,6 +88,9 @@ macro_rules! store_conformance {
                 a_claim_asked_for_again_is_the_same_one
                 a_resumed_claim_is_renewed_and_moves_with_its_handler
                 fences_count_new_claims
+                nothing_in_sight_has_no_due_moment
+            }
+            waiting {
                 a_held_job_is_due_at_its_moment
                 a_held_job_blocks_nobody
                 an_avoided_job_is_left_to_other_hosts
@@ -89,7 +98,6 @@ macro_rules! store_conformance {
                 a_paused_job_goes_to_another_host_first
                 a_paused_job_is_claimed_by_the_same_rules
                 a_paused_job_that_has_started_stays
-                nothing_in_sight_has_no_due_moment
             }
             ends {
                 the_attempt_is_written_with_the_claim
@@ -103,6 +111,8 @@ macro_rules! store_conformance {
                 leaving_a_job_that_does_not_run_puts_it_where_it_belongs
                 a_finished_job_leaves_a_tombstone
                 an_end_found_out_by_the_handler_leaves_a_tombstone
+            }
+            keys {
                 an_ended_claim_can_be_ended_again
                 a_lost_claim_can_do_nothing
                 an_older_fence_is_lost
@@ -134,6 +144,10 @@ macro_rules! store_conformance {
                 news_of_ours_is_used_whatever_its_labels
                 a_job_in_progress_waits_for_nobody
                 a_job_over_at_its_first_word_leaves_a_tombstone
+                a_held_job_can_start_or_end
+                a_new_job_tells_everybody_to_look
+            }
+            corrections {
                 a_higher_run_attempt_is_a_new_job
                 a_higher_run_attempt_may_begin_anywhere
                 a_lower_run_attempt_is_late
@@ -143,8 +157,6 @@ macro_rules! store_conformance {
                 a_runner_is_filled_in
                 a_runner_once_named_stays
                 an_unnamed_runner_leaves_the_claim
-                a_held_job_can_start_or_end
-                a_new_job_tells_everybody_to_look
             }
             runners {
                 a_job_starts_on_its_own_vm
@@ -157,6 +169,9 @@ macro_rules! store_conformance {
                 a_partner_that_ran_the_job_before_gets_nothing
                 a_job_over_is_not_handed_on
                 a_job_in_progress_is_not_handed_on
+                a_moved_claim_is_taken_from_nobody
+            }
+            strays {
                 a_vm_without_a_claim_takes_the_job
                 a_vm_of_an_unknown_job_is_named_its_job
                 a_claim_that_was_taken_over_does_not_hold_the_vm
@@ -164,7 +179,6 @@ macro_rules! store_conformance {
                 completed_on_another_claims_vm_moves_the_claim
                 completed_on_a_foreign_runner_ends_the_claim
                 completed_on_a_vm_without_a_claim_names_its_job
-                a_moved_claim_is_taken_from_nobody
                 a_late_swap_changes_nothing
             }
             vms {
@@ -173,15 +187,17 @@ macro_rules! store_conformance {
                 removing_a_vm_may_be_repeated
                 a_removed_vm_is_nobodys
                 a_claim_lets_go_of_a_removed_vm
+                a_stale_record_is_written_with_the_claims_job
+                the_end_of_the_job_on_an_unwatched_vm_is_told
+                a_record_with_all_its_fields_comes_back
+            }
+            adoption {
                 the_holder_watches_on
                 a_running_job_is_adopted_by_its_vm
                 an_adopted_claim_lives_as_long_as_the_last
                 a_job_is_adopted_only_where_it_runs
                 nothing_is_adopted_beside_another_claim
                 a_job_over_meanwhile_is_not_adopted
-                a_stale_record_is_written_with_the_claims_job
-                the_end_of_the_job_on_an_unwatched_vm_is_told
-                a_record_with_all_its_fields_comes_back
             }
             leases {
                 a_lease_is_taken_and_renewed

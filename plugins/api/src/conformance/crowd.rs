@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::MakeStore;
-use super::world::{back, handler, host_of, job_of, want, world};
+use super::made::{back, handler, host_of, job_of, want};
+use super::world::world;
 use crate::job::{Conclusion, JobId};
 use crate::store::{ClaimAnswer, Counts, Source, Store};
 

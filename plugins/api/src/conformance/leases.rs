@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::MakeStore;
-use super::world::{World, seconds, world};
+use super::made::seconds;
+use super::world::{World, world};
 use crate::name::HostId;
 use crate::store::{Lease, Leased};
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::ConformanceClock;
+use super::made::{LIFE, enterprise, handler, host_of, record, repository, want};
 use super::step::{HANDLERS, MadeFor, Step, job_in, vm_name};
-use super::world::{LIFE, enterprise, handler, host_of, record, repository, want};
 use crate::job::{Conclusion, Job, News, Phase};
 use crate::name::{HostId, VmName};
 use crate::scope::Scope;

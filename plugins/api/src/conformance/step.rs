@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-use super::world::{LIFE, RIPE, job, job_of};
+use super::made::{LIFE, job, job_of};
+use super::world::RIPE;
 use crate::job::{Conclusion, Job, Phase};
 use crate::store::{Counted, GiveBack};
 use crate::vm::Stage;
@@ -111,7 +112,7 @@ pub(super) fn job_in(n: usize, attempt: u32) -> Job {
     let id = n as u64;
     let mut job = if n == 3 { job_of(id, "T2") } else { job(id) };
     match n {
-        2 => job.created_at = super::world::job(1).created_at,
+        2 => job.created_at = super::made::job(1).created_at,
         4 => {
             job.repo = "Tools".to_owned();
             job.enterprise = Some("big".to_owned());

@@ -1,10 +1,11 @@
 //! Rules: claims that ran out, and who may take them.
 
 use super::MakeStore;
-use super::world::{
-    LIFE, RIPE, avoided, back, completed, counted, enterprise, handler, host_of, in_progress, job, job_of,
-    record, repository, seconds, want, world,
+use super::made::{
+    LIFE, avoided, back, completed, counted, enterprise, handler, host_of, in_progress, job, job_of, record,
+    repository, seconds, want,
 };
+use super::world::{RIPE, world};
 use crate::job::Conclusion;
 use crate::name::VmName;
 use crate::store::{JobSignal, Place, Taken, Want};

@@ -3,6 +3,7 @@
 //! It is the model for the property tests of real stores, and the store of plugins' tests, which can also plan its failures.
 
 mod claims;
+mod ends;
 mod leases;
 mod news;
 mod state;
