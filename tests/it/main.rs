@@ -2,7 +2,12 @@
 //!
 //! Nothing here waits for time to pass: tests wait for what GitHub, anka or the log shows, with a generous limit.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and ends")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says so and ends"
+)]
 
 mod cli;
 mod crash;
@@ -12,7 +17,9 @@ mod kills;
 mod metrics;
 mod queue;
 mod rooms;
+mod runners;
 mod signals;
 mod stages;
 mod support;
+mod webhooks;
 mod worlds;

@@ -185,6 +185,10 @@ impl Worker {
     /// A runner that is online and gets no job tells nothing about the job unless others got theirs meanwhile.
     fn registration_timed_out(&self, claim: &Claim, hand: &InHand) -> Failure {
         let what = "the runner was not given the job in time";
+        // It may be over, and the news of that lost: then undoing finds the claim completed.
+        if let Ok(Asked::Known(phase)) = self.hub.ask(&claim.job, &self.while_undoing()) {
+            let _ = self.tell_store(&self.while_undoing(), &claim.job, phase);
+        }
         let started_at = hand.record.registered_at.unwrap_or(hand.record.created_at);
         let is_online = self.hub.is_online(&hand.record, &self.while_undoing()).unwrap_or(false);
         let others_started = self.desk.started_since(started_at);
