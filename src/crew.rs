@@ -147,3 +147,113 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a text".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use anklet_plugin_api::fake::host::FakeHost;
+    use anklet_plugin_api::fake::memory::MemoryStore;
+    use anklet_plugin_api::fake::report::QuietReport;
+    use anklet_plugin_api::fake::vm_host::ScriptedVmHost;
+    use anklet_plugin_api::heartbeat::Heartbeats;
+    use anklet_plugin_api::limits::Limits;
+    use anklet_plugin_api::plugin::PluginError;
+    use anklet_plugin_api::section::{GithubAccess, RegistrationMode};
+    use anklet_plugin_api::stop::stop;
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+
+    /// Ready, then ends in this way.
+    struct Actor(fn() -> Result<(), PluginError>);
+
+    impl Plugin for Actor {
+        fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
+            services.ready.tell();
+            (self.0)()
+        }
+    }
+
+    fn section() -> Section {
+        Section {
+            name: PluginName::new("ACTOR"),
+            kind: "github".to_owned(),
+            queue: "acme".to_owned(),
+            scope: Scope::Organization { owner: "acme".to_owned() },
+            github: GithubAccess {
+                web_url: String::new(),
+                api_url: String::new(),
+                ca_file: None,
+                token: None,
+                app: None,
+            },
+            registry_url: None,
+            skip_pull: false,
+            runner_group: None,
+            sleep_interval: Duration::ZERO,
+            registration_timeout: Duration::ZERO,
+            template_disk_buffer: 0.0,
+            job_retry_attempts: 0,
+            skip_cpu_and_memory_resource_checks: false,
+            mounts: Vec::new(),
+            registration_mode: RegistrationMode::Token,
+            explain_cancellations: false,
+            port: None,
+            secret: None,
+            hook_id: None,
+            skip_redeliver: false,
+            redeliver_hours: 0,
+            claim_life: Duration::ZERO,
+            limits: Limits::default(),
+            plugins_path: PathBuf::new(),
+            work_dir: PathBuf::new(),
+        }
+    }
+
+    /// What the daemon hears of a plugin that ends like this.
+    fn ends(lease: Lease, act: fn() -> Result<(), PluginError>) -> (bool, String) {
+        let (events, inbox) = unbounded();
+        let (_stopper, never) = stop();
+        let services = Services {
+            drain: never.clone(),
+            interrupt: never,
+            store: Arc::new(MemoryStore::default()),
+            vms: Arc::new(ScriptedVmHost::default()),
+            host: Arc::new(FakeHost::new("host", 2)),
+            heartbeats: Heartbeats::default(),
+            report: Arc::new(QuietReport),
+            ready: Ready::new(|| {}),
+        };
+        let hand = start(Box::new(Actor(act)), Role::Handler, &section(), services, lease, &events).unwrap();
+        let mut was_ready = false;
+        loop {
+            match inbox.recv_timeout(Duration::from_secs(30)).unwrap() {
+                Event::Ready(_) => was_ready = true,
+                Event::PluginEnded(name, how) => {
+                    assert_eq!(name, hand.name);
+                    hand.join();
+                    return (was_ready, format!("{how:?}"));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_daemon_hears_how_a_plugin_ended_also_by_a_panic() {
+        let leased = || Box::new(|| Ok(true)) as Lease;
+        assert_eq!(ends(leased(), || Ok(())), (true, "Well".to_owned()));
+        let failed = ends(leased(), || Err(PluginError::Setup("port 1 is taken".to_owned())));
+        assert_eq!(failed, (true, "Failed(\"port 1 is taken\")".to_owned()));
+        assert_eq!(
+            ends(leased(), || panic!("a bug of ours")),
+            (true, "Panicked(\"a bug of ours\")".to_owned())
+        );
+        let not_leased = ends(Box::new(|| Err("the name is taken".to_owned())), || Ok(()));
+        assert_eq!(not_leased, (false, "Failed(\"the name is taken\")".to_owned()));
+        assert_eq!(ends(Box::new(|| Ok(false)), || panic!("never run")), (false, "Well".to_owned()));
+    }
+}
