@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 
-use crate::admit::Verdicts;
+use crate::verdicts::Verdicts;
 
 /// Shared by all handlers of the process and the janitor.
 #[derive(Clone)]

@@ -18,6 +18,8 @@ mod scripts;
 mod shell;
 mod taken;
 mod turn;
+mod unknown;
+mod verdicts;
 mod watch;
 mod worker;
 

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, select};
-use log::{info, warn};
+use log::warn;
 
-use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::vm::{Stage, VmRecord, VmVerb};
@@ -17,7 +16,7 @@ use crate::outcome::{Blame, Failure, Outcome, Setback};
 use crate::worker::{InHand, Seen, Unanswered, Worker};
 
 /// What to do next with a VM in hand.
-enum Next {
+pub(crate) enum Next {
     /// Watch until something happens.
     Watch,
     /// Undo it for this reason.
@@ -211,85 +210,6 @@ impl Worker {
                 false
             }
         }
-    }
-
-    /// The fence says that our runner works. On what?
-    fn identify(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
-        let ear = self.while_undoing();
-        self.keep(claim, self.limits().github_retry_total * 2);
-        match self.hub.ask(&claim.job, &ear) {
-            Ok(Asked::Known(phase)) => {
-                let names_ours = phase.runner() == Some(hand.record.vm.as_str());
-                let is_queued = phase == Phase::Queued;
-                let _ = self.tell_store(&ear, &claim.job, phase);
-                if names_ours {
-                    return Next::Watch;
-                }
-                if is_queued {
-                    return self.identify_other(claim, hand);
-                }
-                // Our job is over or runs elsewhere; our runner works on yet another one.
-                Next::Unknown
-            }
-            Ok(Asked::HeldBack(_) | Asked::Unknown) => self.identify_other(claim, hand),
-            // Not answered: the VM is kept, and the next look asks again.
-            Err(_) if self.interrupt.is_closed() => Next::Ends(Outcome::Kept),
-            Err(_) => Next::Watch,
-        }
-    }
-
-    fn identify_other(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
-        let ear = self.while_undoing();
-        match self.hub.job_of_run_on(&claim.job, &hand.record.vm, &ear) {
-            Ok(Some((job, phase))) => {
-                let _ = self.tell_store(&ear, &job, phase);
-                Next::Watch
-            }
-            Ok(None) => Next::Unknown,
-            Err(_) if self.interrupt.is_closed() => Next::Ends(Outcome::Kept),
-            Err(_) => Next::Watch,
-        }
-    }
-
-    /// The runner works on a job that nobody has named: the claimed job goes to others, the VM stays until the runner is free or news names it.
-    fn watch_unknown(&mut self, claim: &mut Claim, hand: &mut InHand) -> Next {
-        warn!(vmName:% = hand.record.vm; "the runner works on a job that is not known yet; its VM is kept");
-        let ear = self.while_undoing();
-        (hand.record.job, hand.record.run, hand.record.stage) = (None, None, Stage::Running);
-        if self.patiently(&ear, |store| store.put_vm(None, &hand.record)).is_err() {
-            return Next::Ends(Outcome::Kept);
-        }
-        let failure = Failure::new("the runner was given another job", Counted::No, Blame::Nobody);
-        self.settle(claim, Outcome::GiveBack(failure));
-        loop {
-            match self.patiently(&self.until_stop(), |store| store.adopt(&self.section.name, &hand.record.vm))
-            {
-                Ok(Ok(Some(adopted))) => {
-                    info!(vmName:% = hand.record.vm, workflowJobID = adopted.job.id.0; "the runner's job is known now");
-                    crate::worker::follow(&mut hand.record, &adopted.job);
-                    *claim = adopted;
-                    return Next::Watch;
-                }
-                Ok(_) => {}
-                Err(Unanswered) => return self.leave_unknown(hand),
-            }
-            select! {
-                recv(self.signals) -> _ => continue,
-                recv(self.interrupt.closed()) -> _ => return self.leave_unknown(hand),
-                recv(at(Instant::now() + self.limits().fence_retry)) -> _ => {}
-            }
-            match self.undo(None, hand, RunnerIs::Open) {
-                Undone::RunnerWorks => {}
-                Undone::Gone | Undone::LeftToJanitor | Undone::Unfenced => {
-                    return Next::Ends(Outcome::TakenOver);
-                }
-            }
-        }
-    }
-
-    fn leave_unknown(&self, hand: &mut InHand) -> Next {
-        self.leave(hand);
-        Next::Ends(Outcome::TakenOver)
     }
 
     /// Goes on without this VM; its record stays for the janitor or the next start.

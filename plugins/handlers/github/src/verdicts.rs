@@ -1,0 +1,131 @@
+//! What the handlers of a process know of VM sizes, and of groups whose VM did not fit.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use anklet_plugin_api::host::Host;
+use anklet_plugin_api::job::Group;
+use anklet_plugin_api::limits::Limits;
+use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::vm::VmSize;
+
+/// What the handlers of a process know of groups and sizes.
+#[derive(Default)]
+pub(crate) struct Verdicts(Mutex<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    /// Sizes by VM or template, and when they were asked for.
+    sizes: BTreeMap<String, (Instant, Option<VmSize>)>,
+    /// Groups that did not fit.
+    groups: BTreeMap<Group, Verdict>,
+    /// Who holds a job ready until there is room.
+    waiting: Option<PluginName>,
+    listeners: Vec<Sender<()>>,
+}
+
+#[derive(Clone, Copy)]
+struct Verdict {
+    need: VmSize,
+    first_seen_at: Instant,
+    seen_at: Instant,
+}
+
+impl Verdicts {
+    /// The groups that a claim passes by now.
+    pub(crate) fn passed(&self, host: &dyn Host, limits: &Limits) -> Vec<Group> {
+        let mut inside = self.lock();
+        // A template may be pushed again, a host may get memory.
+        inside.groups.retain(|_, verdict| verdict.seen_at.elapsed() < limits.verdict_life);
+        let is_free = inside.waiting.is_none();
+        let total = host.totals();
+        let is_passed = |verdict: &Verdict| {
+            let is_starving = is_free && verdict.first_seen_at.elapsed() >= limits.passed_over;
+            !verdict.need.fits(total) || (!is_starving && !host.has_room(verdict.need))
+        };
+        inside
+            .groups
+            .iter()
+            .filter(|(_, verdict)| is_passed(verdict))
+            .map(|(group, _)| group.clone())
+            .collect()
+    }
+
+    /// When a group that is passed by now has waited long enough.
+    pub(crate) fn next_starving(&self, limits: &Limits) -> Option<Instant> {
+        let inside = self.lock();
+        let moments = inside.groups.values().map(|verdict| verdict.first_seen_at + limits.passed_over);
+        moments.filter(|moment| *moment > Instant::now()).min()
+    }
+
+    /// Whether another handler waits with a job for room.
+    pub(crate) fn is_other_waiting(&self, own: &PluginName) -> bool {
+        self.lock().waiting.as_ref().is_some_and(|waiting| waiting != own)
+    }
+
+    /// A VM of this size did not fit.
+    pub(crate) fn did_not_fit(&self, group: Group, need: VmSize) {
+        let now = Instant::now();
+        let verdict = Verdict { need, first_seen_at: now, seen_at: now };
+        self.lock()
+            .groups
+            .entry(group)
+            .and_modify(|known| (known.need, known.seen_at) = (need, now))
+            .or_insert(verdict);
+    }
+
+    /// The group has room now.
+    pub(crate) fn fits(&self, group: &Group) {
+        self.lock().groups.remove(group);
+    }
+
+    /// Whether the group has been passed by for so long that its job waits here; then this handler is the one that waits.
+    pub(crate) fn begins_waiting(&self, group: &Group, own: &PluginName, limits: &Limits) -> bool {
+        let mut inside = self.lock();
+        let is_starving =
+            inside.groups.get(group).is_some_and(|known| known.first_seen_at.elapsed() >= limits.passed_over);
+        if !is_starving || inside.waiting.as_ref().is_some_and(|waiting| waiting != own) {
+            return false;
+        }
+        inside.waiting = Some(own.clone());
+        true
+    }
+
+    /// This handler waits no more.
+    pub(crate) fn ends_waiting(&self, own: &PluginName) {
+        let mut inside = self.lock();
+        if inside.waiting.as_ref() == Some(own) {
+            inside.waiting = None;
+            // A full channel means that its owner is still on the way because of an earlier end.
+            inside.listeners.retain(|listener| listener.try_send(()) != Err(TrySendError::Disconnected(())));
+        }
+    }
+
+    /// Becomes ready when a handler no longer waits for room. Each caller has a channel of its own.
+    pub(crate) fn waited(&self) -> Receiver<()> {
+        let (sender, receiver) = bounded(1);
+        self.lock().listeners.push(sender);
+        receiver
+    }
+
+    /// The size of a VM or template, if it was asked for lately.
+    pub(crate) fn known_size(&self, name: &str, limits: &Limits) -> Option<Option<VmSize>> {
+        let inside = self.lock();
+        let (asked_at, size) = inside.sizes.get(name)?;
+        (asked_at.elapsed() < limits.verdict_life).then_some(*size)
+    }
+
+    /// Remembers a size.
+    pub(crate) fn keep_size(&self, name: &str, size: Option<VmSize>, limits: &Limits) {
+        let mut inside = self.lock();
+        inside.sizes.retain(|_, (asked_at, _)| asked_at.elapsed() < limits.verdict_life);
+        inside.sizes.insert(name.to_owned(), (Instant::now(), size));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
