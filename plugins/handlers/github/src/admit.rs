@@ -10,7 +10,7 @@ use crossbeam_channel::{at, select};
 use log::warn;
 
 use anklet_plugin_api::ear::Ear;
-use anklet_plugin_api::host::{Host, HostError, Reservation, RunningVm};
+use anklet_plugin_api::host::{HostError, Reservation, RunningVm};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::vm::{ReadyImage, VmListed, VmRecord, VmSize, VmVerb};
