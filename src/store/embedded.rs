@@ -16,6 +16,7 @@ mod news;
 mod open;
 mod records;
 mod signals;
+mod silence;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anklet_plugin_api::job::{Conclusion, JobId, News};
+use anklet_plugin_api::job::{Conclusion, Job, JobId, News};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{
     Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
-    Source, Store, StoreError, Want,
+    Silence, Source, Store, StoreError, Want,
 };
 use anklet_plugin_api::vm::VmRecord;
 use crossbeam_channel::Receiver;
@@ -187,6 +188,18 @@ impl Store for EmbeddedStore {
 
     fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.run("release a name", |tx| tx.release_lease(lease))
+    }
+
+    fn silent(&self, silence: &Silence) -> Result<Vec<Job>, StoreError> {
+        self.run("look for silent jobs", |tx| tx.silent(silence))
+    }
+
+    fn note(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.run("read a note", |tx| tx.note(key))
+    }
+
+    fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError> {
+        self.run("write a note", |tx| tx.put_note(key, text))
     }
 
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {

@@ -28,6 +28,7 @@ pub mod model;
 pub mod news;
 mod pair;
 pub mod runners;
+pub mod silence;
 mod step;
 pub mod strays;
 pub mod take_over;
@@ -205,6 +206,13 @@ macro_rules! store_conformance {
                 a_gone_predecessor_is_followed_at_once
                 a_released_lease_is_free
                 leases_of_other_names_are_free
+            }
+            silence {
+                a_silent_job_comes_at_growing_intervals
+                news_that_moves_a_job_ends_its_silence
+                a_claimed_job_is_not_silent
+                silent_jobs_come_by_scope_and_age
+                notes_are_kept
             }
             crowd {
                 a_crowd_of_handlers_ends_each_job_once

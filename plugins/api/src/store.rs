@@ -132,6 +132,17 @@ pub trait Store: Send + Sync {
     /// Gives a lease up, if this holder has it.
     fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 
+    /// Jobs that nobody holds and of which nothing was heard for `silence.first`, the longest silent first. A job that is answered counts as asked
+    /// about: it comes again after twice the time that it took this time, after `silence.most` at the latest, unless news moves it meanwhile; its silence then
+    /// begins anew. A look steps over at most 1,000 jobs outside the scope.
+    fn silent(&self, silence: &Silence) -> Result<Vec<Job>, StoreError>;
+
+    /// What was noted under a key; none if nothing was.
+    fn note(&self, key: &str) -> Result<Option<String>, StoreError>;
+
+    /// Notes a short text under a key, in place of what was there: what a plugin has to remember beyond a restart, whichever process does its work then.
+    fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError>;
+
     /// News for one handler: of its claim, and [`JobSignal::Look`] when a job became claimable or the store came back. Ends with the receiver.
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal>;
 }
@@ -350,6 +361,19 @@ pub struct Counts {
     pub groups: BTreeMap<Group, u64>,
     /// VM records.
     pub vms: u64,
+}
+
+/// Which silent jobs are asked for, and when they come again.
+#[derive(Clone, Debug)]
+pub struct Silence {
+    /// Whose jobs.
+    pub scope: Scope,
+    /// How long nothing was heard of a job when it comes for the first time.
+    pub first: Duration,
+    /// The longest time until a job comes again.
+    pub most: Duration,
+    /// How many jobs at most.
+    pub limit: usize,
 }
 
 /// A lease on a name.

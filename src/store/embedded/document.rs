@@ -35,6 +35,12 @@ pub(super) struct StoredJob {
     pub(super) hosts: BTreeMap<HostId, HostView>,
     #[serde(default)]
     pub(super) history: Vec<Transition>,
+    /// Since when nothing was heard of it. Later than that if it was asked about: by as much that it is asked about again at the right time.
+    #[serde(default)]
+    pub(super) quiet_since: Moment,
+    /// How long it had waited when it was asked about last; none if news came since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked_after_ms: Option<u64>,
     /// What a later version wrote and we do not know.
     #[serde(flatten)]
     pub(super) extra: Map<String, Value>,
@@ -141,6 +147,8 @@ impl StoredJob {
             reasons: Vec::new(),
             hosts: BTreeMap::new(),
             history: Vec::new(),
+            quiet_since: now,
+            asked_after_ms: None,
             extra: Map::new(),
             row: None,
         }
@@ -196,6 +204,21 @@ impl StoredJob {
     pub(super) fn add_reason(&mut self, reason: &str) {
         self.reasons.push(reason.to_owned());
         keep_newest(&mut self.reasons, N_REASONS);
+    }
+
+    /// News has moved it: its silence begins anew.
+    pub(super) fn hear(&mut self, now: Moment) {
+        self.quiet_since = now;
+        self.asked_after_ms = None;
+    }
+
+    /// Somebody asks about it: it comes again after twice the time.
+    pub(super) fn ask(&mut self, first: Duration, most: Duration, now: Moment) {
+        let next = |waited_ms: u64| Duration::from_millis(waited_ms.saturating_mul(2)).min(most);
+        let waited = self.asked_after_ms.map_or(first, next);
+        let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        self.asked_after_ms = Some(waited_ms);
+        self.quiet_since = now.after(next(waited_ms)).before(first);
     }
 
     /// Writes a line of history.

@@ -21,7 +21,7 @@ CREATE INDEX groups_of_owner ON groups (queue, owner, head_age, head_seq);
 CREATE INDEX groups_of_repo ON groups (queue, owner, repo, head_age, head_seq);
 
 -- `doc` is the job; the other columns repeat what queries need. `grp` is set while it is queued, `due` while it is held, `handler`
--- and `vm` while it is claimed.
+-- and `vm` while it is claimed, `quiet` while it is not: since when nothing was heard of it, and later if it was asked about.
 CREATE TABLE jobs (
     seq INTEGER PRIMARY KEY,
     queue INTEGER NOT NULL,
@@ -33,6 +33,7 @@ CREATE TABLE jobs (
     handler TEXT,
     vm TEXT,
     avoids TEXT,
+    quiet INTEGER,
     doc TEXT NOT NULL
 );
 CREATE UNIQUE INDEX jobs_by_id ON jobs (queue, job);
@@ -40,6 +41,7 @@ CREATE INDEX jobs_by_group ON jobs (grp, age, seq) WHERE grp IS NOT NULL;
 CREATE INDEX jobs_by_due ON jobs (queue, due) WHERE due IS NOT NULL;
 CREATE INDEX jobs_by_handler ON jobs (queue, handler) WHERE handler IS NOT NULL;
 CREATE INDEX jobs_by_vm ON jobs (queue, vm) WHERE vm IS NOT NULL;
+CREATE INDEX jobs_by_silence ON jobs (queue, quiet) WHERE quiet IS NOT NULL;
 
 CREATE TABLE tombstones (queue INTEGER NOT NULL, job INTEGER NOT NULL, run_attempt INTEGER NOT NULL, ended_at INTEGER NOT NULL);
 CREATE UNIQUE INDEX tombstones_by_id ON tombstones (queue, job);
@@ -66,6 +68,9 @@ CREATE TABLE leases (
     until INTEGER NOT NULL,
     PRIMARY KEY (queue, name)
 ) WITHOUT ROWID;
+
+-- Short texts that plugins remember beyond a restart.
+CREATE TABLE notes (queue INTEGER NOT NULL, key TEXT NOT NULL, text TEXT NOT NULL, PRIMARY KEY (queue, key)) WITHOUT ROWID;
 
 -- Documents that could not be read.
 CREATE TABLE broken (

@@ -137,14 +137,26 @@ impl Tx<'_> {
         let hold = job.hold();
         let handler = hold.map(|hold| hold.handler.as_str());
         let vm = hold.and_then(|hold| hold.vm.as_ref()).map(VmName::as_str);
+        let quiet = if hold.is_some() { None } else { Some(job.quiet_since.0) };
         let doc = to_json(job)?;
         match job.row {
             Some(row) => self.execute(
-                "UPDATE jobs SET version = ?2, age = ?3, grp = ?4, due = ?5, handler = ?6, vm = ?7, avoids = ?8, doc = ?9 WHERE seq = ?1",
-                params![row.seq, job.version, job.age().0, group, due, handler, vm, avoids(job, self.now)?, doc],
+                "UPDATE jobs SET version = ?2, age = ?3, grp = ?4, due = ?5, handler = ?6, vm = ?7, avoids = ?8, quiet = ?9, doc = ?10 WHERE seq = ?1",
+                params![
+                    row.seq,
+                    job.version,
+                    job.age().0,
+                    group,
+                    due,
+                    handler,
+                    vm,
+                    avoids(job, self.now)?,
+                    quiet,
+                    doc
+                ],
             )?,
             None => self.execute(
-                "INSERT INTO jobs (queue, job, version, age, grp, due, handler, vm, avoids, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO jobs (queue, job, version, age, grp, due, handler, vm, avoids, quiet, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     self.queue,
                     job.job.id.0.cast_signed(),
@@ -155,6 +167,7 @@ impl Tx<'_> {
                     handler,
                     vm,
                     avoids(job, self.now)?,
+                    quiet,
                     doc
                 ],
             )?,

@@ -20,7 +20,10 @@ use super::tables::{Tx, unsigned};
 impl Tx<'_> {
     pub(super) fn news(&mut self, news: &News, source: Source) -> Result<Noted, Fail> {
         let scene = self.scene(news)?;
-        let (noted, changes) = decide(news, source, scene, self.now);
+        let (noted, mut changes) = decide(news, source, scene, self.now);
+        for job in changes.jobs.iter_mut().filter(|job| job.job.id == news.job.id) {
+            job.hear(self.now);
+        }
         self.apply(changes)?;
         Ok(noted)
     }

@@ -6,6 +6,7 @@ mod claims;
 mod ends;
 mod leases;
 mod news;
+mod silence;
 mod state;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use self::state::State;
-use crate::job::{Conclusion, JobId, News};
+use crate::job::{Conclusion, Job, JobId, News};
 use crate::name::{HostId, PluginName, VmName};
 use crate::store::{
     Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
-    Source, Store, StoreError, Want,
+    Silence, Source, Store, StoreError, Want,
 };
 use crate::time::Moment;
 use crate::vm::VmRecord;
@@ -53,6 +54,9 @@ pub enum Verb {
     Counts,
     Lease,
     Release,
+    Silent,
+    Note,
+    PutNote,
 }
 
 #[derive(Default)]
@@ -222,6 +226,21 @@ impl Store for MemoryStore {
     fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.verb(Verb::Release, "release a name", |state, _| {
             state.release(lease);
+            Ok(())
+        })
+    }
+
+    fn silent(&self, silence: &Silence) -> Result<Vec<Job>, StoreError> {
+        self.verb(Verb::Silent, "look for silent jobs", |state, now| Ok(state.silent(silence, now)))
+    }
+
+    fn note(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.verb(Verb::Note, "read a note", |state, _| Ok(state.notes.get(key).cloned()))
+    }
+
+    fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError> {
+        self.verb(Verb::PutNote, "write a note", |state, _| {
+            state.notes.insert(key.to_owned(), text.to_owned());
             Ok(())
         })
     }

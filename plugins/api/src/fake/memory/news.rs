@@ -23,6 +23,13 @@ impl State {
             Some((_, phase)) if !moves(phase, &news.phase, source) => return Noted::Known,
             None | Some(_) => {}
         }
+        let noted = self.take_in(news, now);
+        self.hear(id, now);
+        noted
+    }
+
+    fn take_in(&mut self, news: &News, now: Moment) -> Noted {
+        let (job, id) = (&news.job, news.job.id);
         match &news.phase {
             Phase::Queued if self.jobs.contains_key(&id) => self.move_back(id, now),
             Phase::Queued => {

@@ -29,6 +29,7 @@ pub(super) struct State {
     pub(super) lives: BTreeMap<PluginName, Duration>,
     pub(super) vms: BTreeMap<VmName, VmRecord>,
     pub(super) leases: BTreeMap<String, HeldLease>,
+    pub(super) notes: BTreeMap<String, String>,
     signals: Vec<(Option<PluginName>, JobSignal)>,
 }
 
@@ -43,6 +44,9 @@ pub(super) struct StoredJob {
     pub(super) reasons: VecDeque<String>,
     pub(super) hosts: BTreeMap<HostId, JobOnHost>,
     history: VecDeque<Transition>,
+    pub(super) heard_at: Moment,
+    /// When it was asked about last, and how long it had waited for that.
+    pub(super) asked: Option<(Moment, Duration)>,
 }
 
 /// What one host has done with one job.
@@ -148,6 +152,8 @@ impl State {
             reasons: VecDeque::new(),
             hosts: BTreeMap::new(),
             history: VecDeque::new(),
+            heard_at: now,
+            asked: None,
         };
         self.jobs.entry(job.id).or_insert(stored)
     }
