@@ -49,6 +49,12 @@ limits! {
     github_retry_most = 60_000;
     /// All tries of one call together.
     github_retry_total = 120_000;
+    /// While calls wait for GitHub's rate limit, that is said this often.
+    limit_report = 30_000;
+    /// A secondary rate limit of which GitHub does not say how long it lasts; it doubles with each that follows.
+    secondary_limit_first = 60_000;
+    /// The longest such wait.
+    secondary_limit_most = 900_000;
     /// Registering the runner in the guest. It hangs when the job was cancelled meanwhile.
     register_runner = 60_000;
     /// Installing the runner in the guest, with its download.

@@ -5,30 +5,32 @@ use std::time::{Duration, Instant};
 
 use anklet_plugin_api::ear::{Ear, Heard};
 use anklet_plugin_api::limits::Limits;
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{GithubAccess, Secret};
 use anklet_plugin_api::stop::Never;
 use crossbeam_channel::never;
 use log::debug;
 
-use crate::address::Base;
+use crate::address::{Base, Repository};
 use crate::agent::AgentMaker;
 use crate::answer::Answer;
-use crate::budget::Budget;
+use crate::budget::Standing;
 use crate::credentials::{Credentials, Subject};
 use crate::error::{CallName, ClientError};
 use crate::exchange::{Exchanger, Outgoing};
+use crate::ledger::Ledger;
 use crate::observer::CallObserver;
 use crate::retry::Retry;
 
 /// GitHub, reached with one set of credentials. Any number of threads may share it.
 ///
 /// A call blocks for `limits.github_retry_total` at most, its retries included (an App's token, when it is due, is a call of its own), and
-/// ends at once when its [`Ear`] is cut. Everything that can be called here may be called again after a lost answer. A rate limit is
-/// never waited out here: it comes back as [`ClientError::Limited`].
+/// ends at once when its [`Ear`] is cut. Everything that can be called here may be called again after a lost answer. While GitHub's rate
+/// limit is reached, or nearly so, for a credential, no client of this process makes a call with it: calls wait for the end, beyond those limits, and then
+/// go on.
 pub struct Client {
     exchanger: Exchanger,
     pub(crate) credentials: Credentials,
-    budget: Budget,
     limits: Limits,
     observer: Option<Arc<dyn CallObserver>>,
 }
@@ -62,7 +64,6 @@ impl Client {
         Ok(Self {
             exchanger: Exchanger::new(base, maker, limits.github_call),
             credentials: Credentials::new(access).map_err(setup)?,
-            budget: Budget::default(),
             limits: limits.clone(),
             observer: None,
         })
@@ -75,9 +76,14 @@ impl Client {
         self
     }
 
-    /// What GitHub said of the calls that are left.
-    pub fn budget(&self) -> &Budget {
-        &self.budget
+    /// What GitHub said last of the calls that are left for the jobs of a repository.
+    pub fn standing(&self, repository: Repository<'_>) -> Option<Standing> {
+        self.credentials.ledger(Subject::Repository(repository)).standing("core")
+    }
+
+    /// Until when no call about the runners of `scope` is made, because of a rate limit.
+    pub fn paused_until(&self, scope: &Scope) -> Option<Instant> {
+        self.credentials.ledger(Subject::Runners(scope)).paused_until()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -90,12 +96,21 @@ impl Client {
 
     /// An answer with a status that the caller expects, after as many tries as it takes and the limits allow.
     pub(crate) fn call(&self, call: &Call, ear: &Ear) -> Result<Answer, ClientError> {
+        let ledger = self.credentials.ledger(call.subject);
         let mut retry = Retry::new(&self.limits, Instant::now());
         let mut is_renewed = false;
         loop {
+            retry.excuse(self.hold(&ledger, call, ear)?);
             let authorization = self.authorization(call, ear)?;
-            let error = match self.attempt(call, &authorization, ear) {
+            if ledger.paused_until().is_some() {
+                continue;
+            }
+            let error = match self.attempt(call, &ledger, &authorization, ear) {
                 Ok(answer) => return Ok(answer),
+                Err(ClientError::Limited { limit, wait, .. }) => {
+                    ledger.limited(limit, wait, &self.limits);
+                    continue;
+                }
                 Err(error) => error,
             };
             let may_be_renewed = matches!(error, ClientError::Unauthorized { .. }) && !is_renewed;
@@ -111,7 +126,19 @@ impl Client {
         }
     }
 
-    fn attempt(&self, call: &Call, authorization: &Secret, ear: &Ear) -> Result<Answer, ClientError> {
+    /// Waits for the end of a rate limit; answers how long that took.
+    pub(crate) fn hold(&self, ledger: &Ledger, call: &Call, ear: &Ear) -> Result<Duration, ClientError> {
+        let cut = |_| ClientError::Cut { call: call.name };
+        ledger.hold(ear, &self.limits, self.observer.as_deref()).map_err(cut)
+    }
+
+    fn attempt(
+        &self,
+        call: &Call,
+        ledger: &Ledger,
+        authorization: &Secret,
+        ear: &Ear,
+    ) -> Result<Answer, ClientError> {
         let url = match &call.target {
             Target::Path(path) => self.base().url(path),
             Target::Url(url) => url.clone(),
@@ -128,8 +155,9 @@ impl Client {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         debug!(method = call.name.method, url = url.as_str(), status:? = status, millis; "github call");
         let answer = result?;
-        self.budget.note(&answer.headers);
+        ledger.note(&answer.headers);
         if answer.status.is_success() || call.expected.contains(&answer.status.as_u16()) {
+            ledger.well();
             Ok(answer)
         } else {
             Err(answer.error())

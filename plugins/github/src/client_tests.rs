@@ -8,7 +8,7 @@ use anklet_plugin_api::stop::stop;
 
 use super::*;
 use crate::address::Repository;
-use crate::error::{RateLimit, Silence};
+use crate::error::Silence;
 use crate::testing::{Asked, PATIENCE, Server, Step, access, answer, quick_limits};
 
 const REPOSITORY: Repository = Repository { owner: "o", repo: "r" };
@@ -65,12 +65,6 @@ fn answers_are_not_asked_for_twice() {
     check(vec![answer(409, "{}")], |it| matches!(it, Err(ClientError::Conflict { .. })), 1);
     check(vec![answer(422, "{}")], |it| matches!(it, Err(ClientError::Unprocessable { .. })), 1);
     check(vec![answer(304, "")], |it| matches!(it, Err(ClientError::Nonsense { .. })), 1);
-    let limited = Step::Answer(429, vec![("Retry-After", "7".into())], "{}".into());
-    let expected = |it: &Result<(), ClientError>| match it {
-        Err(ClientError::Limited { limit: RateLimit::Secondary, wait, .. }) => wait.as_secs() == 7,
-        _ => false,
-    };
-    check(vec![limited], expected, 1);
     check(
         vec![answer(404, "{}"), answer(404, "{}"), answer(404, "{}")],
         |it| matches!(it, Err(ClientError::NotFound { .. })),
@@ -220,13 +214,38 @@ fn an_endless_body_is_not_read_to_its_end() {
 fn the_budget_hears_every_answer() {
     let headers = vec![
         ("X-RateLimit-Limit", "5000".to_owned()),
-        ("X-RateLimit-Remaining", "4".to_owned()),
+        ("X-RateLimit-Remaining", "44".to_owned()),
         ("X-RateLimit-Reset", "2000000000".to_owned()),
     ];
     let server = Server::new([Step::Answer(403, headers, "{}".into())]);
     let client = server.client();
     see(&client).unwrap_err();
-    assert_eq!(client.budget().standing("core").map(|standing| standing.remaining), Some(4));
+    assert_eq!(client.standing(REPOSITORY).map(|standing| standing.remaining), Some(44));
+    assert_eq!(server.client().standing(REPOSITORY), client.standing(REPOSITORY), "clients share it");
+    let other = GithubAccess { token: Some(Secret::new("ghp_other")), ..access(&server.url()) };
+    assert_eq!(Client::new(&other, &quick_limits()).unwrap().standing(REPOSITORY), None);
+}
+
+#[test]
+fn a_limit_is_waited_out_and_nothing_is_asked_meanwhile() {
+    let limited = Step::Answer(429, vec![("Retry-After", "1".into())], "{}".into());
+    let server = Server::new([answer(200, "{}"), limited, answer(200, "{}"), answer(200, "{}")]);
+    let clients = [server.client(), server.client()];
+    see(&clients[0]).unwrap();
+    server.asked();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| see(&clients[0]));
+        server.asked();
+        let limited_at = Instant::now();
+        while clients[1].paused_until(&Scope::Organization { owner: "x".into() }).is_none() {
+            std::thread::yield_now();
+            assert!(limited_at.elapsed() < PATIENCE);
+        }
+        see(&clients[1]).unwrap();
+        first.join().unwrap().unwrap();
+        assert!(limited_at.elapsed() >= Duration::from_millis(900), "{:?}", limited_at.elapsed());
+    });
+    assert_eq!(server.lines().len(), 2);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Which credential goes with which call, and how the header that carries it is come by.
 
+use std::sync::Arc;
+
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{GithubAccess, Secret};
@@ -9,6 +11,7 @@ use crate::address::Repository;
 use crate::client::{Call, Client};
 use crate::error::ClientError;
 use crate::installation::App;
+use crate::ledger::Ledger;
 
 /// What a call is about: it decides who may make it.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +26,7 @@ pub(crate) enum Subject<'a> {
 
 /// What this client has to show.
 pub(crate) struct Credentials {
+    api_url: String,
     token: Option<Secret>,
     app: Option<App>,
 }
@@ -36,7 +40,24 @@ impl Credentials {
     /// The error says what is wrong with the App's key.
     pub(crate) fn new(access: &GithubAccess) -> Result<Self, String> {
         let app = access.app.as_ref().map(App::new).transpose()?;
-        Ok(Self { token: access.token.clone(), app })
+        Ok(Self { api_url: access.api_url.clone(), token: access.token.clone(), app })
+    }
+
+    /// Where the calls about `subject` are counted: GitHub counts those of a token, of an App itself, and of each of its installations.
+    pub(crate) fn ledger(&self, subject: Subject) -> Arc<Ledger> {
+        let who = match self.credential(subject) {
+            Some(Credential::Token(token)) => {
+                // A fingerprint: the ledgers outlive the config and need not hold secrets.
+                let digest = ring::digest::digest(&ring::digest::SHA256, token.reveal().as_bytes());
+                format!("token {:x?}", digest.as_ref())
+            }
+            Some(Credential::App(app)) => match app.installation(subject) {
+                Some(installation) => format!("app {} at {installation}", app.identity.id()),
+                None => format!("app {}", app.identity.id()),
+            },
+            None => "nobody".to_owned(),
+        };
+        Ledger::of(&format!("{} {who}", self.api_url))
     }
 
     /// Where both are given, GitHub wants the token for an enterprise's runners, and the App is the better one for all else: it may do

@@ -52,15 +52,15 @@ pub enum ClientError {
         /// The permission that GitHub says is needed.
         permission: Option<String>,
     },
-    /// The credentials have used up their calls; none of them can be made until the wait is over.
-    #[error("{call}: GitHub's {limit} rate limit is reached, for {wait:?}")]
+    /// The credentials have used up their calls. Calls wait for the end of that by themselves, so no caller sees this.
+    #[error("{call}: GitHub's {limit} rate limit is reached")]
     Limited {
         /// Which call.
         call: CallName,
         /// Which limit.
         limit: RateLimit,
-        /// How long to make no call.
-        wait: Duration,
+        /// How long to make no call, if GitHub says it.
+        wait: Option<Duration>,
     },
     /// It does not fit the state of things.
     #[error("{call}: conflict: {message}")]

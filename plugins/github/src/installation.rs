@@ -70,6 +70,15 @@ impl App {
         })
     }
 
+    /// Which installation answers for the subject, in words of our own; none for the App itself.
+    pub(crate) fn installation(&self, subject: Subject) -> Option<String> {
+        match (subject, self.installation_id) {
+            (Subject::App, _) => None,
+            (_, Some(id)) => Some(id.to_string()),
+            (subject, None) => Some(account(subject).1),
+        }
+    }
+
     /// Makes sure that this token is not used again.
     pub(crate) fn forget(&self, subject: Subject, refused: &str, ear: &Ear) {
         let Heard::Done(mut taken) = self.take(subject, ear, Instant::now() + RENEWED_BEFORE) else { return };
@@ -112,12 +121,18 @@ impl Client {
         ear: &Ear,
     ) -> Result<Secret, ClientError> {
         let limit = self.limits().github_retry_total;
-        let mut taken = match app.take(call.subject, ear, Instant::now() + limit) {
-            Heard::Done(taken) => taken,
-            Heard::Cut => return Err(ClientError::Cut { call: call.name }),
-            Heard::TooSlow | Heard::Gone => {
-                let why = format!("another thread asks for a token since {limit:?}");
-                return Err(ClientError::NoAnswer { call: call.name, silence: Silence::TooSlow, why });
+        let own_ledger = self.credentials.ledger(Subject::App);
+        let mut taken = loop {
+            // Whoever has it may wait for the App's own rate limit.
+            self.hold(&own_ledger, call, ear)?;
+            match app.take(call.subject, ear, Instant::now() + limit) {
+                Heard::Done(taken) => break taken,
+                Heard::Cut => return Err(ClientError::Cut { call: call.name }),
+                Heard::TooSlow if own_ledger.paused_until().is_some() => {}
+                Heard::TooSlow | Heard::Gone => {
+                    let why = format!("another thread asks for a token since {limit:?}");
+                    return Err(ClientError::NoAnswer { call: call.name, silence: Silence::TooSlow, why });
+                }
             }
         };
         let known = &mut taken.known;

@@ -15,6 +15,7 @@ mod exchange;
 mod installation;
 pub mod jobs;
 pub mod labels;
+mod ledger;
 pub mod observer;
 mod paging;
 mod retry;

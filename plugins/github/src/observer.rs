@@ -1,4 +1,4 @@
-//! Who wants to know about each exchange with GitHub: benchmarks take its time off, metrics count it.
+//! Who wants to know about each exchange with GitHub, and of waits for its limits: benchmarks take their time off, plugins show them.
 
 use std::time::Duration;
 
@@ -8,4 +8,12 @@ use crate::error::CallName;
 pub trait CallObserver: Send + Sync {
     /// An exchange is over, with this status, or without an answer. Called on the caller's thread; it must not take long.
     fn called(&self, call: CallName, status: Option<u16>, took: Duration);
+
+    /// A call waits, on this thread, for the end of a rate limit, for so long; told again with the difference if that becomes longer.
+    fn paused(&self, by: Duration) {
+        let _ = by;
+    }
+
+    /// A call that waited goes on, or was cut.
+    fn resumed(&self) {}
 }

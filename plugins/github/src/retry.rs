@@ -32,6 +32,11 @@ impl Retry {
         }
     }
 
+    /// The total begins so much later: what was waited for a rate limit does not count.
+    pub(crate) fn excuse(&mut self, waited: Duration) {
+        self.ends_at += waited;
+    }
+
     /// How long to wait before the next try after this failure; none if there is to be none.
     pub(crate) fn wait_after(&mut self, error: &ClientError, now: Instant) -> Option<Duration> {
         match error {
@@ -139,7 +144,7 @@ mod tests {
             ClientError::Cut { call: CALL },
             ClientError::Unauthorized { call: CALL, message: message() },
             ClientError::Forbidden { call: CALL, message: message(), permission: None },
-            ClientError::Limited { call: CALL, limit: RateLimit::Primary, wait: Duration::ZERO },
+            ClientError::Limited { call: CALL, limit: RateLimit::Primary, wait: None },
             ClientError::Conflict { call: CALL, message: message() },
             ClientError::Unprocessable { call: CALL, message: message() },
             ClientError::Nonsense { call: CALL, what: message() },

@@ -2,10 +2,14 @@
 //! an App, and what the client makes of limits, expiry and clocks.
 #![allow(clippy::unwrap_used, reason = "what fails here fails its test")]
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
-use anklet_github::error::{ClientError, RateLimit};
+use anklet_github::error::{CallName, ClientError};
 use anklet_github::jobs::Cancellation;
+use anklet_github::observer::CallObserver;
 use anklet_github::runners::{Fence, Removal};
 use anklet_github::wire::JobStatus;
 use anklet_plugin_api::ear::Ear;
@@ -13,6 +17,7 @@ use anklet_plugin_api::job::{JobId, Phase, RunId};
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{AppCredentials, GithubAccess, Secret};
+use anklet_plugin_api::stop::{Stopper, stop};
 use fake_github::{FakeGitHub, JobSpec, LimitForm, Rule, keys};
 
 const REPOSITORY: Repository = Repository { owner: "acme", repo: "app" };
@@ -154,24 +159,39 @@ fn a_clock_that_is_off_is_explained() {
     assert!(error.to_string().contains("s ahead of GitHub's"), "{error}");
 }
 
+/// Ends the wait as soon as it begins, and remembers how long it would have been.
+struct Impatient(Mutex<Option<Stopper>>, Mutex<Duration>);
+
+impl CallObserver for Impatient {
+    fn called(&self, _: CallName, _: Option<u16>, _: Duration) {}
+
+    fn paused(&self, by: Duration) {
+        *self.1.lock().unwrap() = by;
+        *self.0.lock().unwrap() = None;
+    }
+}
+
 #[test]
 fn every_form_of_a_limit_is_known() {
     use LimitForm::{Primary, SecondaryAfter, SecondaryBare, SecondaryDate, SecondaryReset};
-    for (form, expected, seconds) in [
-        (Primary { status: 403, reset_in: 30 }, RateLimit::Primary, 31),
-        (Primary { status: 429, reset_in: 30 }, RateLimit::Primary, 31),
-        (SecondaryAfter { status: 403, seconds: 7 }, RateLimit::Secondary, 7),
-        (SecondaryAfter { status: 429, seconds: 7 }, RateLimit::Secondary, 7),
-        (SecondaryDate { seconds: 7 }, RateLimit::Secondary, 7),
-        (SecondaryReset { reset_in: 30 }, RateLimit::Secondary, 31),
-        (SecondaryBare, RateLimit::Secondary, 60),
+    for (form, seconds) in [
+        (Primary { status: 403, reset_in: 30 }, 31),
+        (Primary { status: 429, reset_in: 30 }, 31),
+        (SecondaryAfter { status: 403, seconds: 7 }, 7),
+        (SecondaryAfter { status: 429, seconds: 7 }, 7),
+        (SecondaryDate { seconds: 7 }, 7),
+        (SecondaryReset { reset_in: 30 }, 31),
+        (SecondaryBare, 60),
     ] {
         let github = github();
         github.rule(Rule::on("GET", "/repos/acme/app").limit(form));
-        let error = client(&github, Some("ghp_good"), None).see_repository(REPOSITORY, &Ear::deaf());
-        let Err(ClientError::Limited { limit, wait, .. }) = error else { panic!("{form:?}: {error:?}") };
-        assert_eq!(limit, expected, "{form:?}");
-        assert!(wait.as_secs().abs_diff(seconds) <= 1, "{form:?}: {wait:?}");
+        let (stopper, stop) = stop();
+        let observer = Arc::new(Impatient(Mutex::new(Some(stopper)), Mutex::default()));
+        let client = client(&github, Some("ghp_good"), None).observed_by(observer.clone());
+        let error = client.see_repository(REPOSITORY, &Ear::to_stop(&stop));
+        assert!(matches!(error, Err(ClientError::Cut { .. })), "{form:?}: {error:?}");
+        let wait = *observer.1.lock().unwrap();
+        assert!((wait.as_secs() + 1).abs_diff(seconds) <= 1, "{form:?}: {wait:?}");
         assert_eq!(github.requests().len(), 1);
     }
 }

@@ -31,6 +31,12 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("github_retry_first", "The first wait before a failed call of GitHub's API is repeated; it doubles."),
     ("github_retry_most", "The longest such wait."),
     ("github_retry_total", "All tries of one call of GitHub's API together."),
+    ("limit_report", "While calls wait for GitHub's rate limit, that is said this often."),
+    (
+        "secondary_limit_first",
+        "The wait after a secondary rate limit of which GitHub does not say how long it lasts; it doubles.",
+    ),
+    ("secondary_limit_most", "The longest such wait."),
     ("register_runner", "Registering the runner in the guest."),
     ("install_runner", "Installing the runner in the guest, with its download."),
     ("start_runner", "Starting the runner in the guest."),
