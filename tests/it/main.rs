@@ -12,6 +12,7 @@
 mod cli;
 mod crash;
 mod failures;
+mod github;
 mod jobs;
 mod kills;
 mod metrics;

@@ -71,6 +71,13 @@ impl Heartbeats {
         }
     }
 
+    /// The step that the handler has in hand waits for `by`, for good reason: its deadline moves by as much.
+    pub fn defer(&self, handler: &PluginName, by: Duration) {
+        if let Some(claim) = self.lock().claims.get_mut(handler) {
+            claim.until += by;
+        }
+    }
+
     /// No longer renews the handler's claim.
     pub fn let_go(&self, handler: &PluginName) {
         self.lock().claims.remove(handler);

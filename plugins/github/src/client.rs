@@ -81,9 +81,10 @@ impl Client {
         self.credentials.ledger(Subject::Repository(repository)).standing("core")
     }
 
-    /// Until when no call about the runners of `scope` is made, because of a rate limit.
+    /// Until when no call about the runners of `scope` is made, because of a rate limit. Asking says the lines that are due about it.
     pub fn paused_until(&self, scope: &Scope) -> Option<Instant> {
-        self.credentials.ledger(Subject::Runners(scope)).paused_until()
+        let ledger = self.credentials.ledger(Subject::Runners(scope));
+        ledger.look(self.limits.limit_report).map(|pause| pause.until)
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -34,8 +34,8 @@ struct Inside {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Pause {
-    until: Instant,
+pub(crate) struct Pause {
+    pub(crate) until: Instant,
     said_at: Instant,
 }
 
@@ -116,7 +116,7 @@ impl Ledger {
     }
 
     /// The pause, if it lasts. Whoever comes first when something is to be said says it for all.
-    fn look(&self, report_every: Duration) -> Option<Pause> {
+    pub(crate) fn look(&self, report_every: Duration) -> Option<Pause> {
         let mut inside = self.lock();
         let pause = inside.pause.as_mut()?;
         let now = Instant::now();

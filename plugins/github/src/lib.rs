@@ -20,6 +20,7 @@ pub mod observer;
 mod paging;
 mod retry;
 pub mod runners;
+pub mod shown;
 #[cfg(test)]
 mod testing;
 mod when;

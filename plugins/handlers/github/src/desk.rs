@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 
+use crate::hub::KnownArchives;
 use crate::verdicts::Verdicts;
 
 /// Shared by all handlers of the process and the janitor.
@@ -18,6 +19,7 @@ use crate::verdicts::Verdicts;
 pub struct Desk {
     in_hand: Arc<Mutex<BTreeSet<VmName>>>,
     pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) archives: KnownArchives,
     started_at: Arc<AtomicI64>,
     left: Sender<()>,
     leavings: Receiver<()>,
@@ -26,7 +28,14 @@ pub struct Desk {
 impl Default for Desk {
     fn default() -> Self {
         let (left, leavings) = bounded(1);
-        Self { in_hand: Arc::default(), verdicts: Arc::default(), started_at: Arc::default(), left, leavings }
+        Self {
+            in_hand: Arc::default(),
+            verdicts: Arc::default(),
+            archives: Arc::default(),
+            started_at: Arc::default(),
+            left,
+            leavings,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! GitHub as the handler uses it: each question once, in the handler's own words.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::warn;
@@ -16,6 +17,7 @@ use anklet_github::address::Repository;
 use anklet_github::client::Client;
 use anklet_github::error::ClientError;
 use anklet_github::jobs::Cancellation;
+use anklet_github::observer::CallObserver;
 use anklet_github::runners::{Fence, RunnerDownload};
 
 /// GitHub names a new version of the runner every few weeks.
@@ -26,8 +28,11 @@ pub(crate) struct Hub {
     client: Client,
     scope: Scope,
     web_url: String,
-    archives: Mutex<Option<(Instant, Archives)>>,
+    archives: KnownArchives,
 }
+
+/// The runner program for each scope, and when GitHub was asked for it: all handlers of a process share it.
+pub(crate) type KnownArchives = Arc<Mutex<BTreeMap<String, (Instant, Archives)>>>;
 
 /// What GitHub says of a job.
 #[derive(Debug)]
@@ -89,18 +94,32 @@ impl From<ClientError> for HubError {
 }
 
 impl Hub {
-    pub(crate) fn new(section: &Section) -> Result<Self, ClientError> {
+    /// With somebody who is told of waits for rate limits.
+    pub(crate) fn new(
+        section: &Section,
+        observer: Option<Arc<dyn CallObserver>>,
+        archives: &KnownArchives,
+    ) -> Result<Self, ClientError> {
+        let client = Client::new(&section.github, &section.limits)?;
         Ok(Self {
-            client: Client::new(&section.github, &section.limits)?,
+            client: match observer {
+                Some(observer) => client.observed_by(observer),
+                None => client,
+            },
             scope: section.scope.clone(),
             web_url: section.github.web_url.clone(),
-            archives: Mutex::new(None),
+            archives: Arc::clone(archives),
         })
     }
 
     /// What `config.sh --url` wants.
     pub(crate) fn registration_url(&self, scope: &Scope) -> String {
         format!("{}/{}", self.web_url, scope.url_path())
+    }
+
+    /// Until when GitHub is asked nothing, because of a rate limit.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.client.paused_until(&self.scope)
     }
 
     pub(crate) fn registration_token(&self, ear: &Ear<'_>) -> Result<Secret, HubError> {
@@ -166,23 +185,28 @@ impl Hub {
         }
     }
 
-    /// The runner program that GitHub wants to see, asked once a day; none if GitHub does not say.
-    pub(crate) fn archives(&self, ear: &Ear<'_>) -> Option<Archives> {
-        let mut known = self.archives.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((asked_at, archives)) = known.as_ref()
+    /// The runner program that GitHub wants to see, asked once a day; none if GitHub does not say. An error only if `ear` cut it.
+    pub(crate) fn archives(&self, ear: &Ear<'_>) -> Result<Option<Archives>, HubError> {
+        let key = format!("{} {}", self.web_url, self.scope);
+        let known = || self.archives.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = known().get(&key).cloned();
+        if let Some((asked_at, archives)) = &last
             && asked_at.elapsed() < ARCHIVE_LIFE
         {
-            return Some(archives.clone());
+            return Ok(Some(archives.clone()));
         }
         match self.client.downloads(&self.scope, ear) {
             Ok(downloads) => {
-                let archives = for_macos(downloads)?;
-                *known = Some((Instant::now(), archives.clone()));
-                Some(archives)
+                let archives = for_macos(downloads);
+                if let Some(archives) = &archives {
+                    known().insert(key, (Instant::now(), archives.clone()));
+                }
+                Ok(archives)
             }
+            Err(error @ ClientError::Cut { .. }) => Err(error.into()),
             Err(error) => {
                 warn!(error:% = error; "GitHub does not say which runner version it wants; the template's or the newest is used");
-                known.as_ref().map(|(_, archives)| archives.clone())
+                Ok(last.map(|(_, archives)| archives))
             }
         }
     }

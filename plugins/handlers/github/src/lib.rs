@@ -24,11 +24,14 @@ mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::section::Section;
 use log::info;
+
+use anklet_github::shown::ShownStatus;
 
 pub use crate::desk::Desk;
 pub use crate::janitor::{IsLeased, Janitor};
@@ -55,7 +58,7 @@ impl GithubHandler {
 
 impl Plugin for GithubHandler {
     fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
-        let mut worker = worker(self.section, self.desk, &services)?.listening();
+        let mut worker = worker(self.section, self.desk, &services, true)?.listening();
         info!("starting github plugin");
         worker.status(Status::Idle);
         let Ok(held) = worker.read_held() else { return Ok(()) };
@@ -75,16 +78,24 @@ pub fn janitor(
 ) -> Result<Janitor, PluginError> {
     let sites = handlers
         .into_iter()
-        .map(|(section, services)| Ok(worker(section, desk.clone(), &services)?.impatient()));
+        .map(|(section, services)| Ok(worker(section, desk.clone(), &services, false)?.impatient()));
     let sites = sites.collect::<Result<Vec<_>, PluginError>>()?;
     Ok(Janitor { sites, desk, is_leased, complaints: BTreeMap::new() })
 }
 
-fn worker(section: Section, desk: Desk, services: &Services) -> Result<Worker, PluginError> {
+fn worker(
+    section: Section,
+    desk: Desk,
+    services: &Services,
+    is_handler: bool,
+) -> Result<Worker, PluginError> {
     let name = section.name.clone();
     let setup = |what: String| PluginError::Setup(format!("plugin {name}: {what}"));
-    let hub = Hub::new(&section).map_err(|error| setup(error.to_string()))?;
+    let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
+    // While only the janitor waits for GitHub's limit, the handler of that section does not.
+    let observer = is_handler.then(|| Arc::clone(&shown) as _);
+    let hub = Hub::new(&section, observer, &desk.archives).map_err(|error| setup(error.to_string()))?;
     let scripts = Scripts::find(&section.plugins_path, &section.work_dir)
         .map_err(|error| setup(format!("guest scripts: {error}")))?;
-    Ok(Worker::new(section, hub, scripts, desk, services))
+    Ok(Worker::new(section, (hub, shown), scripts, desk, services))
 }

@@ -11,7 +11,7 @@ use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{GuestRun, ReadyImage, Stage, VmError, VmRecord, VmVerb};
 
 use crate::facts::job_log;
-use crate::hub::Archives;
+use crate::hub::{Archives, HubError};
 use crate::outcome::{Blame, Failure, Outcome, Setback, vm_setback};
 use crate::shell::quoted;
 use crate::worker::{InHand, Worker, follow, fresh_vm_name};
@@ -105,7 +105,8 @@ impl Worker {
     fn install(&mut self, claim: &mut Claim, hand: &mut InHand) -> Result<(), Setback> {
         let limit = self.limits().install_runner;
         self.save(claim, hand, Stage::Installing, limit + self.limits().github_retry_total)?;
-        let archives = self.hub.archives(&self.until_stop());
+        let archives =
+            self.ask_hub(claim, hand, "no word of the runner's version", |ear| self.hub.archives(ear))?;
         job_log!(info, claim; "installing github runner inside of vm", vmName:% = hand.record.vm);
         let line = install_line(archives.as_ref());
         self.guest(claim, hand, "install-runner", &line, None, limit)
@@ -129,15 +130,23 @@ impl Worker {
 
     fn token(&self, claim: &Claim, hand: &InHand) -> Result<Secret, Setback> {
         self.keep(claim, self.limits().github_retry_total);
+        self.ask_hub(claim, hand, "no registration token", |ear| self.hub.registration_token(ear))
+    }
+
+    /// Asks GitHub for something; cut when the process stops or the job needs no VM any more.
+    fn ask_hub<T>(
+        &self,
+        claim: &Claim,
+        hand: &InHand,
+        what: &str,
+        ask: impl FnOnce(&Ear<'_>) -> Result<T, HubError>,
+    ) -> Result<T, Setback> {
         let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
         let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
-        self.hub.registration_token(&ear).map_err(|error| match error {
+        ask(&ear).map_err(|error| match error {
             error if error.is_cut() && self.interrupt.is_closed() => Setback::Stopped,
             error if error.is_cut() => Setback::Useless,
-            error => {
-                let what = format!("no registration token: {error}");
-                Setback::Failed(Failure::new(what, Counted::No, Blame::Host))
-            }
+            error => Setback::Failed(Failure::new(format!("{what}: {error}"), Counted::No, Blame::Host)),
         })
     }
 

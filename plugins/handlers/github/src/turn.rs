@@ -77,6 +77,14 @@ impl Worker {
         if let Some(until) = self.mood.waits_until(Instant::now()) {
             return Some(until.saturating_duration_since(Instant::now()));
         }
+        if let Some(until) = self.hub.paused_until() {
+            // What is claimed now could not be registered: other hosts may have calls left.
+            self.status(Status::LimitPaused);
+            if state_line.is_due("limit", self.limits().state_line) {
+                info!("github plugin waiting for GitHub API rate limit to reset");
+            }
+            return Some(until.saturating_duration_since(Instant::now()));
+        }
         state_line.end();
         None
     }

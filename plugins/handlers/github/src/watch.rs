@@ -160,7 +160,10 @@ impl Worker {
         if timers.registration_ends.is_some_and(|ends| now >= ends) {
             timers.registration_ends = None;
             job_log!(warn, claim; "waiting for runner registration timed out, will retry", vmName:% = hand.record.vm);
-            return Some(Next::Retreat(Setback::Failed(self.registration_timed_out(claim, hand))));
+            match self.registration_timed_out(claim, hand) {
+                Some(failure) => return Some(Next::Retreat(Setback::Failed(failure))),
+                None => timers.registration_ends = Some(now),
+            }
         }
         if timers.look_at.is_some_and(|look_at| now >= look_at) {
             timers.look_at = Some(now + self.limits().running_look);
@@ -174,7 +177,7 @@ impl Worker {
         if timers.ask_at.is_some_and(|ask_at| now >= ask_at) {
             timers.ask_at = Some(now + self.limits().running_silence);
             self.keep(claim, self.limits().github_retry_total);
-            if let Ok(Asked::Known(phase)) = self.hub.ask(&claim.job, &self.until_stop()) {
+            if let Ok(Asked::Known(phase)) = self.hub.ask(&claim.job, &self.until_news()) {
                 let _ = self.tell_store(&self.until_stop(), &claim.job, phase);
             }
         }
@@ -182,23 +185,28 @@ impl Worker {
     }
 
     /// A runner that is online and gets no job tells nothing about the job unless others got theirs meanwhile.
-    fn registration_timed_out(&self, claim: &Claim, hand: &InHand) -> Failure {
+    /// None if news of the job came while GitHub was asked.
+    fn registration_timed_out(&self, claim: &Claim, hand: &InHand) -> Option<Failure> {
         let what = "the runner was not given the job in time";
         // It may be over, and the news of that lost: then undoing finds the claim completed.
         if let Ok(Asked::Known(phase)) = self.hub.ask(&claim.job, &self.while_undoing()) {
             let _ = self.tell_store(&self.while_undoing(), &claim.job, phase);
         }
         let started_at = hand.record.registered_at.unwrap_or(hand.record.created_at);
-        let is_online = self.hub.is_online(&hand.record, &self.while_undoing()).unwrap_or(false);
+        let is_online = match self.hub.is_online(&hand.record, &self.until_news()) {
+            Err(error) if error.is_cut() => return None,
+            asked => asked.unwrap_or(false),
+        };
         let others_started = self.desk.started_since(started_at);
         let waited = claim
             .job
             .created_at
             .map_or(Duration::ZERO, |at| anklet_plugin_api::time::Moment::now().since(at));
         if is_online && !others_started && waited < self.limits().idle_runner {
-            return Failure::new(format!("{what}, and nor was any other"), Counted::No, Blame::Nobody);
+            let what = format!("{what}, and nor was any other");
+            return Some(Failure::new(what, Counted::No, Blame::Nobody));
         }
-        Failure::new(what, Counted::Yes, Blame::Host)
+        Some(Failure::new(what, Counted::Yes, Blame::Host))
     }
 
     /// Only a list that can be read tells that a VM is gone.

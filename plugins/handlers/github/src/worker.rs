@@ -19,6 +19,8 @@ use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::{Claim, ClaimView, JobSignal, Source, Store, StoreError};
 use anklet_plugin_api::vm::{Stage, VmHost, VmRecord};
 
+use anklet_github::shown::ShownStatus;
+
 use crate::desk::Desk;
 use crate::hub::Hub;
 use crate::mood::{Mood, doubled};
@@ -36,6 +38,7 @@ const UNDO_RESERVE: Duration = Duration::from_secs(2);
 pub(crate) struct Worker {
     pub(crate) section: Section,
     pub(crate) hub: Hub,
+    pub(crate) shown: Arc<ShownStatus>,
     pub(crate) scripts: Scripts,
     pub(crate) desk: Desk,
     pub(crate) mood: Mood,
@@ -85,7 +88,13 @@ pub(crate) struct Unanswered;
 
 impl Worker {
     /// A worker that hears nothing of the queue and the host; see [`Worker::listening`].
-    pub(crate) fn new(section: Section, hub: Hub, scripts: Scripts, desk: Desk, services: &Services) -> Self {
+    pub(crate) fn new(
+        section: Section,
+        (hub, shown): (Hub, Arc<ShownStatus>),
+        scripts: Scripts,
+        desk: Desk,
+        services: &Services,
+    ) -> Self {
         Self {
             signals: never(),
             freed: never(),
@@ -94,6 +103,7 @@ impl Worker {
             patience: section.limits.undo.saturating_sub(UNDO_RESERVE),
             section,
             hub,
+            shown,
             scripts,
             desk,
             mood: Mood::default(),
@@ -126,12 +136,19 @@ impl Worker {
     }
 
     pub(crate) fn status(&self, status: Status) {
-        self.report.status(&self.section.name, status);
+        self.shown.status(status);
     }
 
     /// For work that a stop cuts at once.
     pub(crate) fn until_stop(&self) -> Ear<'_> {
         Ear::to_stop(&self.interrupt)
+    }
+
+    /// What makes a call to GitHub about a VM at work needless: news of its job.
+    pub(crate) fn until_news(&self) -> Ear<'_> {
+        Ear::to_signals(&self.interrupt, &self.signals, &|signal| {
+            !matches!(signal, JobSignal::Look | JobSignal::Vm(_))
+        })
     }
 
     /// For undoing, which goes on for a while after a stop.
