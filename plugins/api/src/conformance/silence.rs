@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::MakeStore;
-use super::world::{World, handler, in_progress, job, repository, seconds, want, world};
+use super::made::{back, handler, in_progress, job, repository, seconds, want};
+use super::world::{World, world};
 use crate::job::{JobId, News, Phase};
 use crate::scope::Scope;
 use crate::store::{ClaimAnswer, ClaimKey, Silence, Source};
@@ -75,7 +76,7 @@ pub fn a_claimed_job_is_not_silent(make: MakeStore<'_>) {
     let key = world.claim_any("a1");
     world.clock.advance(MINUTE * 10);
     assert!(world.silent(&acme()).is_empty());
-    world.store.give_back(&key, &super::world::back("no room")).expect("the claim holds");
+    world.store.give_back(&key, &back("no room")).expect("the claim holds");
     assert_eq!(world.silent(&acme()), [1]);
     assert_eq!(key.handler, handler("a1"));
 }
