@@ -9,16 +9,20 @@
     reason = "a test that cannot go on says so and ends"
 )]
 
+mod bad_input;
 mod cli;
 mod crash;
 mod failures;
 mod github;
+mod http;
 mod jobs;
 mod kills;
+mod load;
 mod metrics;
 mod queue;
 mod rooms;
 mod runners;
+mod secrets;
 mod signals;
 mod stages;
 mod support;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::queue;
 use crate::stages::{ALL, Stage};
-use crate::support::{Anklet, LIMIT, REPO, World};
+use crate::support::{Anklet, LIMIT, REPO, World, bare};
 
 /// A stop where `anka` and GitHub answer.
 const SOON: Duration = Duration::from_secs(5);
@@ -233,7 +232,7 @@ fn term_after_quit_leaves_the_running_job_to_the_next_start() {
 #[test]
 fn hup_does_not_stop_what_nohup_started() {
     let world = World::new();
-    let mut command = Command::new("nohup");
+    let mut command = bare("nohup");
     command.arg(env!("CARGO_BIN_EXE_anklet"));
     let anklet = world.start_with(&world.config(1), command);
     let job = world.github.create_job(world.job().steps_ms(500));

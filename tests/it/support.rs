@@ -114,7 +114,7 @@ impl World {
 
     /// Starts the program with this config and waits until all its plugins are ready.
     pub(crate) fn start(&self, config: &str) -> Anklet {
-        self.start_with(config, Command::new(env!("CARGO_BIN_EXE_anklet")))
+        self.start_with(config, bare(env!("CARGO_BIN_EXE_anklet")))
     }
 
     /// Like `start`, by this command, to which the program's arguments and environment are added.
@@ -130,14 +130,14 @@ impl World {
 
     /// Starts the program and waits for nothing.
     pub(crate) fn spawn(&self, config: &str) -> Anklet {
-        self.spawn_with(config, Command::new(env!("CARGO_BIN_EXE_anklet")))
+        self.spawn_with(config, bare(env!("CARGO_BIN_EXE_anklet")))
     }
 
     /// Like `spawn`, by this command, to which the program's arguments and environment are added.
     pub(crate) fn spawn_with(&self, config: &str, mut command: Command) -> Anklet {
         fs::write(self.home.config(), config).unwrap();
         let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", self.home.path().join("bin").display());
-        command.arg("-c").arg(self.home.config()).env_clear();
+        command.arg("-c").arg(self.home.config());
         command.env("HOME", self.home.path()).env("PATH", path).env("LOG_LEVEL", "DEBUG").env("LANG", "C");
         command.current_dir(self.home.path());
         Anklet::spawn(command)
@@ -183,6 +183,13 @@ impl World {
     fn ledger(&self) -> String {
         fs::read_to_string(self.home.path().join(".config/anklet/ledger.json")).unwrap_or_default()
     }
+}
+
+/// A command without an environment, so that what the tests were started with does not matter.
+pub(crate) fn bare(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    command
 }
 
 /// A port below those that the system gives to connections, which come and go beside the tests; each is given out once a process.
