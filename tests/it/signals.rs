@@ -1,6 +1,7 @@
 //! Stopping: what SIGTERM, SIGINT, SIGQUIT, SIGHUP and the drain file leave behind at each stage of a job.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -131,9 +132,10 @@ fn term_while_deletions_hang_ends_in_time() {
 fn term_while_github_hangs_ends_in_time() {
     at_each(ALL, |stage| {
         let world = World::new();
-        let (anklet, job) = stage.reach(&world, &world.config(1), &json!({"hang": true}));
+        let config = world.config(1).replace("limits: {", "limits: {undo: 6, ");
+        let (anklet, job) = stage.reach(&world, &config, &json!({"hang": true}));
         let silence = world.github.rule(Rule::on("*", "**").always().hang());
-        end_by(anklet, "TERM", LATE);
+        end_by(anklet, "TERM", Duration::from_secs(6));
         if matches!(stage, Stage::StartRunner | Stage::Waiting | Stage::Running) {
             assert_eq!(world.vms_made_by_us().len(), 1, "the runner may be given a job");
             assert_eq!(queue::vms(&world).len(), 1, "the VM stays recorded");
@@ -175,10 +177,13 @@ fn a_second_signal_ends_with_1_at_once() {
 #[test]
 fn a_second_signal_while_starting_ends_with_1_at_once() {
     let world = World::new();
-    let hang = json!({"hang": true, "ignore_term": true});
-    world.anka.arm(&json!({"match": {"verb": "version"}, "do": hang}));
+    let (anka, deaf) = (world.home.path().join("bin/anka"), world.home.path().join("deaf"));
+    fs::remove_file(&anka).unwrap();
+    let script = format!("#!/bin/sh\ntrap '' TERM\n: >{}\nexec sleep 40\n", deaf.display());
+    fs::write(&anka, script).unwrap();
+    fs::set_permissions(&anka, fs::Permissions::from_mode(0o755)).unwrap();
     let mut anklet = world.spawn(&world.config(1).replace("command_grace: 1", "command_grace: 20"));
-    anklet.wait_for("the look at anka", || !world.anka.calls("version").is_empty());
+    anklet.wait_for("an anka that does not hear TERM", || deaf.exists());
     anklet.signal("TERM");
     anklet.wait_message("best effort graceful shutdown, interrupting the job as soon as possible...");
     let asked_at = Instant::now();

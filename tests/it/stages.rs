@@ -77,7 +77,8 @@ impl Stage {
         }
         let job = match self {
             Self::Running => world.job().steps_ms(2_500),
-            Self::Waiting => {
+            // A runner that is up may be given the job at any moment; until a test wants that, it is not.
+            Self::StartRunner | Self::Waiting => {
                 world.github.hold_assignment(true);
                 world.job()
             }
