@@ -15,6 +15,7 @@ mod crash;
 mod failures;
 mod github;
 mod http;
+mod install;
 mod jobs;
 mod kills;
 mod load;
