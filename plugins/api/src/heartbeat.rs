@@ -42,6 +42,15 @@ struct KeptLease {
     renew_at: Instant,
 }
 
+/// What is due within this part of its interval is renewed along, so that a quiet process wakes once for all its names.
+const TOGETHER: u32 = 8;
+
+impl KeptLease {
+    fn every(&self) -> Duration {
+        self.lease.life / 6
+    }
+}
+
 /// A step went over the deadline that its handler had set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overrun {
@@ -85,10 +94,9 @@ impl Heartbeats {
 
     /// Renews the lease until it is let go.
     pub fn keep_lease(&self, store: &Arc<dyn Store>, lease: Lease) {
-        let renew_at = Instant::now() + lease.life / 6;
-        self.lock()
-            .leases
-            .insert(lease.name.clone(), KeptLease { store: Arc::clone(store), lease, renew_at });
+        let mut kept = KeptLease { store: Arc::clone(store), lease, renew_at: Instant::now() };
+        kept.renew_at += kept.every();
+        self.lock().leases.insert(kept.lease.name.clone(), kept);
         self.wake();
     }
 
@@ -167,13 +175,14 @@ impl Heartbeats {
             on_overrun(Overrun { handler });
         }
         let mut claims = Vec::new();
-        for claim in kept.claims.values_mut().filter(|claim| claim.renew_at <= now) {
+        for claim in kept.claims.values_mut().filter(|claim| claim.renew_at <= now + claim.every / TOGETHER) {
             claim.renew_at = now + claim.every;
             claims.push((Arc::clone(&claim.store), claim.key.clone()));
         }
         let mut leases = Vec::new();
-        for kept in kept.leases.values_mut().filter(|lease| lease.renew_at <= now) {
-            kept.renew_at = now + kept.lease.life / 6;
+        let is_due = |lease: &&mut KeptLease| lease.renew_at <= now + lease.every() / TOGETHER;
+        for kept in kept.leases.values_mut().filter(is_due) {
+            kept.renew_at = now + kept.every();
             leases.push((Arc::clone(&kept.store), kept.lease.clone()));
         }
         (claims, leases)
@@ -186,5 +195,33 @@ impl Heartbeats {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, feature = "fake"))]
+mod tests {
+    use super::*;
+    use crate::fake::memory::MemoryStore;
+    use crate::name::HostId;
+
+    #[test]
+    fn names_that_are_due_at_about_the_same_time_are_renewed_together() {
+        let heartbeats = Heartbeats::default();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        for name in ["a", "b", "c"] {
+            let lease = Lease {
+                name: name.to_owned(),
+                host: HostId::new("host"),
+                process: "1".to_owned(),
+                predecessor_is_gone: |_| false,
+                life: Duration::from_secs(600),
+            };
+            heartbeats.keep_lease(&store, lease);
+        }
+        let first = heartbeats.lock().leases.values().map(|lease| lease.renew_at).min().unwrap();
+        let due_at = |now| heartbeats.take_due(now, &mut |_| {}).1.len();
+        assert_eq!(due_at(first - Duration::from_secs(60)), 0);
+        assert_eq!(due_at(first), 3);
+        assert_eq!(due_at(first), 0, "they are due again after their interval");
     }
 }
