@@ -2,7 +2,7 @@
 //! connections is open.
 //!
 //! ```text
-//! cargo run --release -p anklet-http --example load [SECONDS] [IDLE CONNECTIONS]
+//! cargo run --release -p anklet-http --example requests [SECONDS] [IDLE CONNECTIONS]
 //! ```
 //!
 //! Prints requests per second and the answer times at 50, 99 and 100 percent. Clients and server share the
