@@ -154,7 +154,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use anklet_plugin_api::fake::host::FakeHost;
+    use anklet_plugin_api::fake::host::{FakeHost, lessee};
     use anklet_plugin_api::fake::memory::MemoryStore;
     use anklet_plugin_api::fake::report::QuietReport;
     use anklet_plugin_api::fake::vm_host::ScriptedVmHost;
@@ -223,6 +223,7 @@ mod tests {
             store: Arc::new(MemoryStore::default()),
             vms: Arc::new(ScriptedVmHost::default()),
             host: Arc::new(FakeHost::new("host", 2)),
+            lessee: lessee(),
             heartbeats: Heartbeats::default(),
             report: Arc::new(QuietReport),
             ready: Ready::new(|| {}),

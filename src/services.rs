@@ -19,7 +19,7 @@ use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::plugin::{Ready, Services};
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
-use anklet_plugin_api::store::{Lease, Leased, Store, StoreError};
+use anklet_plugin_api::store::{Lease, Leased, Lessee, Store, StoreError};
 
 use crate::anka::{Anka, AnkaSettings};
 use crate::config::env::Environment;
@@ -129,6 +129,7 @@ impl Shared {
             store: Arc::clone(store),
             vms: Arc::clone(&self.anka) as _,
             host: Arc::clone(&self.host) as _,
+            lessee: self.lessee(),
             heartbeats: self.heartbeats.clone(),
             report: Arc::clone(&self.metrics) as _,
             ready: Ready::new(|| {}),
@@ -151,12 +152,14 @@ impl Shared {
     }
 
     fn new_lease(&self, name: &PluginName, life: Duration) -> Lease {
-        Lease {
-            name: format!("plugin/{name}"),
+        self.lessee().lease(format!("plugin/{name}"), life)
+    }
+
+    fn lessee(&self) -> Lessee {
+        Lessee {
             host: self.host.id().clone(),
             process: self.process.clone(),
             predecessor_is_gone: process_is_gone,
-            life,
         }
     }
 

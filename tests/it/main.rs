@@ -21,6 +21,7 @@ mod kills;
 mod load;
 mod metrics;
 mod queue;
+mod redeliver;
 mod rooms;
 mod runners;
 mod secrets;

@@ -13,7 +13,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use fake_anka::{FakeAnka, Template};
-use fake_github::{FakeGitHub, JobSpec};
+use fake_github::{FakeGitHub, HookId, JobSpec};
 use serde_json::Value;
 
 /// Generous: what a test waits for comes in a fraction of it, unless something is wrong.
@@ -33,6 +33,7 @@ pub(crate) struct World {
     pub(crate) github: FakeGitHub,
     pub(crate) anka: FakeAnka,
     pub(crate) port: u16,
+    pub(crate) hook: HookId,
 }
 
 /// A folder that goes when the test ends.
@@ -73,7 +74,7 @@ impl World {
         let github = FakeGitHub::start();
         let port = free_port();
         github.add_repo(REPO).add_pat(TOKEN, &["repo", "admin:org", "workflow"]);
-        github.add_hook(REPO, &format!("http://127.0.0.1:{port}/jobs/v1/receiver"), SECRET);
+        let hook = github.add_hook(REPO, &format!("http://127.0.0.1:{port}/jobs/v1/receiver"), SECRET);
         let anka = FakeAnka::new(home.path());
         anka.add(
             &Template::new(TEMPLATE, "sonoma", TAG)
@@ -90,7 +91,7 @@ impl World {
             RUNNER_VERSION.clone_into(&mut knobs.runner_version);
             knobs.runner_archive = archive;
         });
-        Self { home, github, anka, port }
+        Self { home, github, anka, port, hook }
     }
 
     /// The config of one host: a receiver and this many handlers of the repository, on the embedded queue, with short waits.

@@ -97,6 +97,12 @@ limits! {
     waiting_retry = 60_000;
     /// A registration timeout counts for a runner that GitHub lists as online only after this.
     idle_runner = 1_800_000;
+    /// A receiver looks this often in GitHub's log for webhooks that did not arrive.
+    redeliver_look = 600_000;
+    /// How long after the store came back a receiver looks there; GitHub's log may lag by as much.
+    redeliver_settle = 5_000;
+    /// The time between two redeliveries: GitHub asks for a second between writes.
+    redeliver_pace = 1_000;
     /// One whole request to the receiver.
     request = 10_000;
     /// An idle connection to the receiver.

@@ -8,7 +8,7 @@ use crate::heartbeat::Heartbeats;
 use crate::host::Host;
 use crate::report::Report;
 use crate::stop::Stop;
-use crate::store::Store;
+use crate::store::{Lessee, Store};
 use crate::vm::VmHost;
 
 /// A plugin: built from its [`Section`](crate::section::Section), then run on a thread of its own.
@@ -30,6 +30,8 @@ pub struct Services {
     pub vms: Arc<dyn VmHost>,
     /// This host.
     pub host: Arc<dyn Host>,
+    /// This process, for leases.
+    pub lessee: Lessee,
     /// Keeps claims and leases alive.
     pub heartbeats: Heartbeats,
     /// Takes reports for the metrics.

@@ -391,6 +391,30 @@ pub struct Lease {
     pub life: Duration,
 }
 
+/// Who asks for leases: one process of a host.
+#[derive(Clone, Debug)]
+pub struct Lessee {
+    /// The host.
+    pub host: HostId,
+    /// The process; see [`Lease::process`].
+    pub process: String,
+    /// See [`Lease::predecessor_is_gone`].
+    pub predecessor_is_gone: fn(process: &str) -> bool,
+}
+
+impl Lessee {
+    /// A lease on that name for this process.
+    pub fn lease(&self, name: String, life: Duration) -> Lease {
+        Lease {
+            name,
+            host: self.host.clone(),
+            process: self.process.clone(),
+            predecessor_is_gone: self.predecessor_is_gone,
+            life,
+        }
+    }
+}
+
 /// The answer to a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leased {

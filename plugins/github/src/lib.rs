@@ -10,6 +10,7 @@ mod app;
 pub mod budget;
 pub mod client;
 mod credentials;
+pub mod deliveries;
 pub mod error;
 mod exchange;
 mod installation;

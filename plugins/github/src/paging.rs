@@ -35,7 +35,7 @@ impl Client {
 }
 
 /// The address of the next page in `<…>; rel="next", <…>; rel="last"`.
-fn next_link(header: &str) -> Option<&str> {
+pub(crate) fn next_link(header: &str) -> Option<&str> {
     let mut rest = header;
     loop {
         let (_, from) = rest.split_once('<')?;

@@ -8,7 +8,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::host::{Host, HostError, Reservation, RunningVm};
 use crate::name::{HostId, VmName};
+use crate::store::Lessee;
 use crate::vm::{VmRecord, VmSize};
+
+/// A process of the host `host`, after which no other comes.
+pub fn lessee() -> Lessee {
+    Lessee { host: HostId::new("host"), process: "1".to_owned(), predecessor_is_gone: |_| false }
+}
 
 /// A host for tests; its clones are the same host.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread::scope;
 use std::time::{Duration, Instant};
 
-use anklet_plugin_api::fake::host::FakeHost;
+use anklet_plugin_api::fake::host::{FakeHost, lessee};
 use anklet_plugin_api::fake::memory::MemoryStore;
 use anklet_plugin_api::fake::report::QuietReport;
 use anklet_plugin_api::fake::vm_host::ScriptedVmHost;
@@ -50,6 +50,7 @@ fn main() -> io::Result<()> {
         store: Arc::clone(&store) as Arc<dyn Store>,
         vms: Arc::new(ScriptedVmHost::default()),
         host: Arc::new(FakeHost::new("host", 2)),
+        lessee: lessee(),
         heartbeats: Heartbeats::default(),
         report: Arc::new(QuietReport),
         ready: Ready::new(move || {

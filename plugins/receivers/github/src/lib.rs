@@ -8,6 +8,8 @@
 
 mod delivery;
 mod form;
+mod progress;
+mod redeliver;
 mod signature;
 mod store_threads;
 mod unsigned;
@@ -16,17 +18,23 @@ mod webhook;
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::select;
-use log::{debug, info};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{debug, info, warn};
 
+use anklet_github::client::Client;
+use anklet_github::deliveries::Hook;
+use anklet_github::shown::ShownStatus;
 use anklet_http::{Limits as HttpLimits, Running, Server, ServerError};
 use anklet_plugin_api::log_context;
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
 
+use crate::redeliver::Redeliverer;
 use crate::signature::SigningKey;
 use crate::store_threads::StoreThreads;
 use crate::unsigned::Unsigned;
@@ -37,6 +45,9 @@ pub const KIND: &str = "github_receiver";
 
 /// Where a receiver without a `port` listens.
 pub const DEFAULT_PORT: u16 = 54321;
+
+/// Where `redeliver_hours` is 0.
+const DEFAULT_HOURS: u32 = 24;
 
 /// Webhooks in work at once, each with a thread of the server's and one at the store. An embedded store flushes half of them to the
 /// disk together while the other half lines up: with 16, a disk that takes 10 ms for a flush stores over 500 webhooks a second.
@@ -62,10 +73,12 @@ impl Plugin for GithubReceiver {
         let setup = |what: String| PluginError::Setup(format!("plugin {}: {what}", section.name));
         let key = section.secret.as_ref().and_then(SigningKey::new);
         let key = key.ok_or_else(|| setup(NO_SECRET.to_owned()))?;
-        let (store_threads, server) = open(section, key, &services).map_err(setup)?;
+        let (refused, refusals) = bounded(1);
+        let (store_threads, server) = open(section, key, refused, &services).map_err(setup)?;
         info!(port = server.local_addr().port(); "receiver finished starting");
         services.report.status(&section.name, Status::Idle);
         services.ready.tell();
+        let redeliverer = redeliverer(section, &services, refusals).map_err(setup)?;
         let has_failed = select! {
             recv(services.interrupt.closed()) -> _ => false,
             recv(server.closed()) -> _ => true,
@@ -73,6 +86,10 @@ impl Plugin for GithubReceiver {
         debug!("closing the receiver");
         server.stop();
         store_threads.join();
+        if let Some(thread) = redeliverer {
+            // Panics there have been told by the panic hook; webhooks went on meanwhile.
+            let _ = thread.join();
+        }
         services.report.status(&section.name, Status::Stopped);
         if has_failed {
             return Err(setup("the server has ended by itself, which is a bug: please report it".to_owned()));
@@ -82,7 +99,12 @@ impl Plugin for GithubReceiver {
 }
 
 /// Starts every thread; webhooks are answered from here on. The error is for the operator.
-fn open(section: &Section, key: SigningKey, services: &Services) -> Result<(StoreThreads, Running), String> {
+fn open(
+    section: &Section,
+    key: SigningKey,
+    refused: Sender<()>,
+    services: &Services,
+) -> Result<(StoreThreads, Running), String> {
     let (limits, context) = (&section.limits, log_context::inherit());
     let name = format!("receiver/{}", section.name);
     let (store_threads, store) = StoreThreads::start(&services.store, &context, &name, N_WORKERS)
@@ -90,6 +112,7 @@ fn open(section: &Section, key: SigningKey, services: &Services) -> Result<(Stor
     let desk = Arc::new(Desk {
         key,
         store,
+        refused,
         // The answer has to be written too before the limit is over.
         store_limit: limits.store_answer.mul_f64(0.9),
         unsigned: Unsigned::new(limits.state_line, Instant::now()),
@@ -111,6 +134,37 @@ fn open(section: &Section, key: SigningKey, services: &Services) -> Result<(Stor
         })
         .map_err(|error| told(&error))?;
     Ok((store_threads, server))
+}
+
+/// Starts the thread that looks for missed webhooks, where the config names hook and credentials and GitHub has such a log.
+fn redeliverer(
+    section: &Section,
+    services: &Services,
+    refusals: Receiver<()>,
+) -> Result<Option<JoinHandle<()>>, String> {
+    let Some(id) = section.hook_id.filter(|_| !section.skip_redeliver) else { return Ok(None) };
+    let has_credentials = section.github.token.is_some() || section.github.app.is_some();
+    if !has_credentials || matches!(section.scope, Scope::Enterprise { .. }) {
+        warn!(hook = id; "webhooks that do not arrive are not asked for again: that needs credentials, and the hook of a repository or an organization");
+        return Ok(None);
+    }
+    let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
+    let client = Client::new(&section.github, &section.limits).map_err(|error| error.to_string())?;
+    let hours = if section.redeliver_hours == 0 { DEFAULT_HOURS } else { section.redeliver_hours };
+    let redeliverer = Redeliverer {
+        client: client.observed_by(shown),
+        hook: Hook { scope: section.scope.clone(), id },
+        store: Arc::clone(&services.store),
+        heartbeats: services.heartbeats.clone(),
+        lease: services.lessee.lease(format!("hook/{id}"), section.claim_life),
+        limits: section.limits.clone(),
+        window: Duration::from_secs(u64::from(hours) * 3_600),
+        stop: services.interrupt.clone(),
+        refusals,
+    };
+    let name = format!("receiver/{}", section.name);
+    let thread = redeliverer.start(&name, log_context::inherit());
+    thread.map(Some).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// On all interfaces; where the host has no IPv6, on those of IPv4.

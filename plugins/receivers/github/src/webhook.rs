@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use log::error;
 
 use anklet_github::wire::{self, Webhook};
@@ -27,6 +28,8 @@ const RETRY_AFTER_SECONDS: &str = "10";
 pub(crate) struct Desk {
     pub(crate) key: SigningKey,
     pub(crate) store: Counter,
+    /// Told when a webhook was refused because the store was away.
+    pub(crate) refused: Sender<()>,
     /// How long after the request was complete its answer leaves at the latest.
     pub(crate) store_limit: Duration,
     pub(crate) unsigned: Unsigned,
@@ -108,6 +111,8 @@ impl Desk {
             Ok(noted) => return Response::text(200, format!("{}\n", word(noted))),
             Err(not_stored) => not_stored,
         };
+        // A full channel says it already.
+        let _ = self.refused.try_send(());
         let message = match &not_stored {
             NotStored::Refused(StoreError::Away { .. }) | NotStored::TooSlow => "unable to access database",
             NotStored::Refused(StoreError::Lost | StoreError::Broken { .. }) | NotStored::Panicked => {

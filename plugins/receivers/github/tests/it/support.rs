@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anklet_plugin_api::fake::host::FakeHost;
+use anklet_plugin_api::fake::host::{FakeHost, lessee};
 use anklet_plugin_api::fake::memory::MemoryStore;
 use anklet_plugin_api::fake::report::QuietReport;
 use anklet_plugin_api::fake::vm_host::ScriptedVmHost;
@@ -178,6 +178,7 @@ pub(crate) fn run(
         store,
         vms: Arc::new(ScriptedVmHost::default()),
         host: Arc::new(FakeHost::new("host", 2)),
+        lessee: lessee(),
         heartbeats: Heartbeats::default(),
         report: Arc::new(QuietReport),
         ready: Ready::new(move || ready_sender.send(()).expect("a test that waits")),
