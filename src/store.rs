@@ -1,3 +1,5 @@
-//! Picks the queue's home.
+//! The queue's homes: a file of this host, or Redis.
 
 pub(crate) mod embedded;
+pub(crate) mod redis;
+mod signals;

@@ -15,7 +15,6 @@ mod lock;
 mod news;
 mod open;
 mod records;
-mod signals;
 mod silence;
 mod tables;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use anklet_plugin_api::store::JobSignal;
 use anklet_plugin_api::vm::VmRecord;
 
 use super::document::{Hold, Spot, StoredJob};
-use super::signals::Signal;
+use crate::store::signals::Signal;
 
 /// Carried out whole, in this order: removals, jobs, VMs, tombstone; signals go out after the commit.
 #[derive(Debug, Default)]

@@ -14,8 +14,8 @@ use rusqlite::{OptionalExtension, params, params_from_iter};
 use super::document::{Hold, Spot, StoredJob, VERSION};
 use super::fail::Fail;
 use super::groups::group_of;
-use super::signals::Signal;
 use super::tables::{Tx, is_avoided};
+use crate::store::signals::Signal;
 
 /// Jobs of a group that a host avoids and a claim steps over.
 const N_STEPS: usize = 32;

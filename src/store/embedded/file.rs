@@ -16,9 +16,9 @@ use super::Failpoint;
 use super::clock::Clock;
 use super::fail::{Fail, SqlFailure};
 use super::lock::DaemonLock;
-use super::signals::Listeners;
 use super::tables::Tx;
 use super::transaction::Inside;
+use crate::store::signals::Listeners;
 
 /// Verbs that share a flush at most: the first of them waits for all.
 const N_BATCH: usize = 64;
@@ -27,7 +27,7 @@ pub(super) struct QueueFile {
     inside: Mutex<Inside>,
     /// Threads on their way to the lock. Whoever is counted here will commit, or leave it to another who is.
     n_waiting: AtomicUsize,
-    pub(super) listeners: Listeners,
+    pub(super) listeners: Listeners<i64>,
     clock: Clock,
     failpoint: Option<Failpoint>,
     tombstone_life: Duration,
@@ -155,7 +155,7 @@ impl QueueFile {
             }
         }
         for (queue, signal) in &signals {
-            self.listeners.tell(*queue, signal);
+            self.listeners.tell(queue, signal);
         }
         Ok(())
     }

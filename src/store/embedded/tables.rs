@@ -15,7 +15,7 @@ use super::Failpoint;
 use super::changes::Changes;
 use super::document::{self, Spot, StoredJob, VERSION};
 use super::fail::{Broken, Fail, Kind};
-use super::signals::Signal;
+use crate::store::signals::Signal;
 
 /// One verb at work. What it writes counts only once the transaction is committed.
 pub(super) struct Tx<'a> {

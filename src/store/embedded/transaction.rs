@@ -6,7 +6,7 @@ use log::error;
 use rusqlite::Connection;
 
 use super::fail::{Fail, SqlFailure};
-use super::signals::Signal;
+use crate::store::signals::Signal;
 
 pub(super) struct Inside {
     pub(super) connection: Connection,

@@ -14,8 +14,8 @@ use super::document::{Hold, Spot, StoredJob};
 use super::fail::Fail;
 use super::groups::group_of;
 use super::news::{Scene, decide};
-use super::signals::Signal;
 use super::tables::{Tx, unsigned};
+use crate::store::signals::Signal;
 
 impl Tx<'_> {
     pub(super) fn news(&mut self, news: &News, source: Source) -> Result<Noted, Fail> {

@@ -1,6 +1,7 @@
-//! Who listens for what: the channels of handlers, told after a commit.
+//! Who listens for what: the channels of handlers, told when a verb is done.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
 use anklet_plugin_api::name::PluginName;
@@ -33,9 +34,14 @@ impl Signal {
     }
 }
 
-/// The listeners of all queues of a file, by the number of the queue.
-#[derive(Default)]
-pub(super) struct Listeners(Mutex<HashMap<i64, Vec<Listener>>>);
+/// The listeners of all queues of a store, by what the store knows a queue by.
+pub(super) struct Listeners<K>(Mutex<HashMap<K, Vec<Listener>>>);
+
+impl<K> Default for Listeners<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 struct Listener {
     handler: PluginName,
@@ -59,8 +65,8 @@ impl Listener {
     }
 }
 
-impl Listeners {
-    pub(super) fn add(&self, queue: i64, handler: &PluginName) -> Receiver<JobSignal> {
+impl<K: Clone + Eq + Hash> Listeners<K> {
+    pub(super) fn add(&self, queue: K, handler: &PluginName) -> Receiver<JobSignal> {
         let (sender, receiver) = unbounded();
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.entry(queue).or_default().push(Listener {
@@ -72,21 +78,21 @@ impl Listeners {
     }
 
     /// Hands a signal on; listeners that have gone are forgotten.
-    pub(super) fn tell(&self, queue: i64, signal: &Signal) {
+    pub(super) fn tell(&self, queue: &K, signal: &Signal) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listeners) = listeners.get_mut(&queue) {
+        if let Some(listeners) = listeners.get_mut(queue) {
             listeners.retain_mut(|listener| listener.hear(signal));
         }
     }
 
     /// Tells everybody to look: the store came back.
     pub(super) fn tell_all(&self) {
-        let queues: Vec<i64> = {
+        let queues: Vec<K> = {
             let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            listeners.keys().copied().collect()
+            listeners.keys().cloned().collect()
         };
         for queue in queues {
-            self.tell(queue, &Signal::look());
+            self.tell(&queue, &Signal::look());
         }
     }
 }
@@ -97,15 +103,15 @@ mod tests {
 
     #[test]
     fn looks_do_not_pile_up_and_others_all_arrive() {
-        let listeners = Listeners::default();
+        let listeners = Listeners::<i64>::default();
         let (mine, other) = (PluginName::new("mine"), PluginName::new("other"));
         let signals = listeners.add(1, &mine);
         let others = listeners.add(1, &other);
         let elsewhere = listeners.add(2, &mine);
-        listeners.tell(1, &Signal::look());
-        listeners.tell(1, &Signal::look());
-        listeners.tell(1, &Signal::to(&mine, JobSignal::Retry));
-        listeners.tell(1, &Signal::to(&mine, JobSignal::Retry));
+        listeners.tell(&1, &Signal::look());
+        listeners.tell(&1, &Signal::look());
+        listeners.tell(&1, &Signal::to(&mine, JobSignal::Retry));
+        listeners.tell(&1, &Signal::to(&mine, JobSignal::Retry));
         let heard: Vec<_> = signals.try_iter().collect();
         assert_eq!(heard, [JobSignal::Look, JobSignal::Retry, JobSignal::Retry]);
         assert_eq!(others.try_iter().collect::<Vec<_>>(), [JobSignal::Look]);

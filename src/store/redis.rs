@@ -1,0 +1,417 @@
+//! The queue in Redis, where any number of hosts share it.
+//!
+//! One Lua script a verb (`redis/lua`), all keys of a queue in one hash slot (`anklet:{QUEUE}:…`):
+//!
+//! | key | holds |
+//! |---|---|
+//! | `meta` | the clock, the last fence, the last number of arrival |
+//! | `job:ID`, with `:history`, `:reasons` | a job: what GitHub said, its spot, the claim on it |
+//! | `group:GROUP` | its queued jobs by age; `groups` and `heads:…` know the oldest of each |
+//! | `held`, `claims`, `paused`, `running` | the jobs that are not in a group, by what is asked of them |
+//! | `handler:NAME`, `holders` | which job a handler holds, which job's claim has a VM |
+//! | `vm:NAME`, `vms`, `vms:HOST` | VM records |
+//! | `ended:ID`, `lease:NAME`, `broken:…` | tombstones, leases, documents set aside; these expire |
+//!
+//! A cluster needs no more than that a redirection is followed (`link`), since a verb touches one slot.
+
+mod args;
+mod breaker;
+mod link;
+mod news;
+mod reply;
+mod scripts;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anklet_plugin_api::job::{Conclusion, JobId, News as JobNews};
+use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::store::{
+    Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
+    Source, Store, StoreError, Want,
+};
+use anklet_plugin_api::time::Moment;
+use anklet_plugin_api::vm::VmRecord;
+use crossbeam_channel::Receiver;
+use log::{error, warn};
+use redis::{ErrorKind, Value};
+use serde::Serialize;
+use serde_json::json;
+use thiserror::Error;
+
+use self::breaker::Backoff;
+use self::link::{Link, LinkError};
+use self::news::News;
+use self::reply::{Fields, Reply, Unreadable};
+use self::scripts::Verb;
+use self::server::Server;
+use crate::config::RedisSettings;
+
+/// Broken documents that one verb sets aside before it gives up.
+const N_BROKEN: usize = 16;
+
+/// What this program knows of documents.
+const VERSION: u32 = 1;
+
+/// Tells the time instead of the server, for tests.
+pub(crate) type ClockSource = Arc<dyn Fn() -> Moment + Send + Sync>;
+
+/// How a server is used.
+#[derive(Clone)]
+pub(crate) struct Options {
+    /// How it is reached.
+    pub(crate) settings: RedisSettings,
+    /// PEM certificates to trust instead of the built-in ones.
+    pub(crate) ca: Option<Vec<u8>>,
+    /// Only for tests.
+    pub(crate) clock: Option<ClockSource>,
+    /// How long an ended job is remembered.
+    pub(crate) tombstone_life: Duration,
+    /// The life of a claim by [`Store::adopt`] of a handler that has never asked for one.
+    pub(crate) claim_life: Duration,
+    /// Tells this process from others.
+    pub(crate) process: String,
+}
+
+/// Why a server cannot be used, now or ever.
+#[derive(Debug, Error)]
+pub(crate) enum OpenError {
+    /// It answers, and refuses: the config is wrong.
+    #[error("Redis at {node} refuses: {source}")]
+    Refused {
+        /// The server.
+        node: String,
+        /// Its words.
+        source: redis::RedisError,
+    },
+    /// It does not answer; it may later.
+    #[error("{0}")]
+    Away(String),
+    /// No thread for the subscription.
+    #[error("cannot start a thread: {0}")]
+    NoThread(std::io::Error),
+}
+
+/// A server, or a cluster, with the queues that this process uses there.
+pub(crate) struct RedisServer {
+    link: Arc<Link>,
+    news: News,
+    options: Options,
+    has_warned: AtomicBool,
+}
+
+/// One queue.
+pub(crate) struct RedisStore {
+    server: Arc<RedisServer>,
+    /// What all its keys begin with.
+    prefix: String,
+    channel: String,
+}
+
+impl RedisServer {
+    /// Begins to use a server. It need not answer yet, but must not refuse; `queues` are all that [`RedisServer::queue`] will be asked for.
+    pub(crate) fn open(options: Options, queues: &BTreeSet<String>) -> Result<Arc<Self>, OpenError> {
+        let link = Arc::new(new_link(&options));
+        match try_out(&link) {
+            Ok(()) => {}
+            Err(OpenError::Away(error)) => warn!(error; "unable to access database"),
+            Err(error) => return Err(error),
+        }
+        let channels: HashMap<_, _> = queues
+            .iter()
+            .map(|queue| {
+                let prefix = prefix_of(queue);
+                (channel_of(&prefix, &link), prefix)
+            })
+            .collect();
+        let news =
+            News::start(Arc::clone(&link), channels, options.process.clone()).map_err(OpenError::NoThread)?;
+        Ok(Arc::new(Self { link, news, options, has_warned: AtomicBool::new(false) }))
+    }
+
+    /// Looks whether the server can be used, and changes nothing.
+    pub(crate) fn check(options: &Options) -> Result<(), OpenError> {
+        try_out(&new_link(options))
+    }
+
+    /// A queue.
+    pub(crate) fn queue(self: &Arc<Self>, name: &str) -> Arc<RedisStore> {
+        let prefix = prefix_of(name);
+        let channel = channel_of(&prefix, &self.link);
+        Arc::new(RedisStore { server: Arc::clone(self), prefix, channel })
+    }
+}
+
+fn new_link(options: &Options) -> Link {
+    let settings = &options.settings;
+    let backoff = Backoff {
+        delay: settings.retry_delay,
+        factor: settings.retry_backoff_factor,
+        n_growing: settings.max_retries,
+    };
+    Link::new(Server::new(settings.clone(), options.ca.clone()), backoff)
+}
+
+fn try_out(link: &Link) -> Result<(), OpenError> {
+    let tried = link.connect_any().and_then(|mut connection| {
+        let node = link.server().seed();
+        redis::cmd("PING").exec(&mut connection).map_err(|source| LinkError::Failed { node, source })
+    });
+    match tried {
+        Ok(()) => Ok(()),
+        Err(LinkError::Failed { node, source }) if is_refusal(&source) => {
+            Err(OpenError::Refused { node: node.to_string(), source })
+        }
+        Err(error) => Err(OpenError::Away(error.to_string())),
+    }
+}
+
+/// Whether asking again would be of no use.
+fn is_refusal(error: &redis::RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::AuthenticationFailed
+            | ErrorKind::InvalidClientConfig
+            | ErrorKind::Server(redis::ServerErrorKind::NoPerm | redis::ServerErrorKind::ResponseError)
+    )
+}
+
+/// The braces are what a cluster picks the slot by, so they must not come from the name.
+fn prefix_of(queue: &str) -> String {
+    let mut name = String::new();
+    for character in queue.chars() {
+        match character {
+            '{' | '}' | '%' => name.push_str(&format!("%{:02X}", u32::from(character))),
+            other => name.push(other),
+        }
+    }
+    format!("anklet:{{{name}}}:")
+}
+
+/// Channels are common to all databases of a server.
+fn channel_of(prefix: &str, link: &Link) -> String {
+    format!("{prefix}news:{}", link.server().database())
+}
+
+impl RedisStore {
+    /// Runs a verb; documents that cannot be read are set aside on the way.
+    fn run<T>(
+        &self,
+        verb: &'static Verb,
+        args: &impl Serialize,
+        read: impl Fn(Value) -> Result<T, Unreadable>,
+    ) -> Result<T, StoreError> {
+        let args = args::to_json(args);
+        let mut last = (String::new(), String::new());
+        for _ in 0..N_BROKEN {
+            let (reply, newer) = self.send(verb, &args)?;
+            if newer > VERSION {
+                self.warn_of_newer(newer);
+            }
+            last = match reply {
+                Reply::Done(value) => match read(value) {
+                    Ok(answer) => return Ok(answer),
+                    Err(unreadable) => self.set_aside(verb, unreadable)?,
+                },
+                Reply::Lost => return Err(StoreError::Lost),
+                Reply::Broken { what, why } => {
+                    tell_broken(&what, &why);
+                    (what, why)
+                }
+                Reply::Newer { what, version } => return Err(too_new(verb, &what, version)),
+            };
+        }
+        Err(StoreError::Broken { what: last.0, why: last.1 })
+    }
+
+    fn send(&self, verb: &'static Verb, args: &str) -> Result<(Reply, u32), StoreError> {
+        let options = &self.server.options;
+        let now = options.clock.as_ref().map_or_else(String::new, |clock| clock().0.to_string());
+        let tombstone_life = args::millis(options.tombstone_life);
+        let args = [now.as_str(), &self.channel, &tombstone_life, args];
+        let value = self
+            .server
+            .link
+            .run(verb, &self.prefix, &args)
+            .map_err(|error| StoreError::Away { doing: verb.doing, source: Box::new(error) })?;
+        #[cfg(test)]
+        self.settle(verb);
+        Reply::read(value).map_err(|unreadable| nonsense(verb, unreadable))
+    }
+
+    /// Sets aside a document that Lua could read and we cannot.
+    fn set_aside(&self, verb: &'static Verb, unreadable: Unreadable) -> Result<(String, String), StoreError> {
+        let Some((kind, id)) = unreadable.document.clone() else { return Err(nonsense(verb, unreadable)) };
+        let what = format!("{kind} {id}");
+        if unreadable.version > VERSION {
+            return Err(too_new(verb, &what, unreadable.version));
+        }
+        self.send(&scripts::SET_ASIDE, &args::to_json(&json!({ "kind": kind, "id": id })))?;
+        tell_broken(&what, &unreadable.why);
+        Ok((what, unreadable.why))
+    }
+
+    fn warn_of_newer(&self, version: u32) {
+        if !self.server.has_warned.swap(true, Ordering::Relaxed) {
+            warn!(version, known = VERSION; "the queue holds documents of a newer anklet; they are left to it");
+        }
+    }
+
+    /// Nobody's claim is taken while its holder may not have had the time to come back from an outage that both were in.
+    fn may_take_over(&self, want: &Want) -> bool {
+        let back_since = self.server.link.breaker().back_since();
+        want.take_over && back_since.is_none_or(|since| since >= want.claim_life)
+    }
+
+    fn send_lease(&self, lease: &Lease, gone: Option<&str>) -> Result<Leased, StoreError> {
+        self.run(&scripts::LEASE, &args::LeaseArgs::new(lease, gone), |value| {
+            let Value::Array(holder) = value else { return Ok(Leased::Ours) };
+            let mut texts = holder.iter().map(reply::text);
+            let mut next = || texts.next().unwrap_or_else(|| Ok(String::new()));
+            let (host, process, left) = (HostId::new(next()?), next()?, next()?);
+            Ok(Leased::Theirs { host, process, left: Duration::from_millis(reply::number(&left)?) })
+        })
+    }
+}
+
+fn tell_broken(what: &str, why: &str) {
+    error!(document = what, error = why; "a stored document cannot be read and was set aside");
+}
+
+fn too_new(verb: &Verb, what: &str, version: u32) -> StoreError {
+    let source = format!("{what} was written by a newer anklet (version {version} of its document)");
+    StoreError::Away { doing: verb.doing, source: source.into() }
+}
+
+fn nonsense(verb: &Verb, unreadable: Unreadable) -> StoreError {
+    let source = format!("Redis answered what cannot be read: {}", unreadable.why);
+    StoreError::Away { doing: verb.doing, source: source.into() }
+}
+
+fn maybe_claim(value: Value) -> Result<Option<Claim>, Unreadable> {
+    Fields::read(value)?.map(|fields| fields.claim()).transpose()
+}
+
+impl Store for RedisStore {
+    fn news(&self, news: &JobNews, source: Source) -> Result<Noted, StoreError> {
+        self.run(&scripts::NEWS, &args::NewsArgs::new(news, source), |value| reply::noted(&value))
+    }
+
+    fn claim(&self, want: &Want) -> Result<ClaimAnswer, StoreError> {
+        let want = args::WantArgs::new(want, self.may_take_over(want));
+        self.run(&scripts::CLAIM, &want, |value| match value {
+            Value::Array(_) => {
+                let claim = maybe_claim(value)?;
+                Ok(claim.map_or(ClaimAnswer::Nothing { next_due: None }, |claim| {
+                    ClaimAnswer::Claimed(Box::new(claim))
+                }))
+            }
+            due => Ok(ClaimAnswer::Nothing { next_due: reply::maybe_millis(&due)? }),
+        })
+    }
+
+    fn look(&self, key: &ClaimKey) -> Result<ClaimView, StoreError> {
+        let looked = self.run(&scripts::LOOK, &args::KeyArgs::from(key), |value| {
+            Fields::read(value)?.map(|fields| fields.job_and_phase()).transpose()
+        });
+        match looked {
+            Ok(Some((job, phase))) => Ok(ClaimView::Held { job: Box::new(job), phase }),
+            Ok(None) | Err(StoreError::Lost) => Ok(ClaimView::Lost),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn renew(&self, keys: &[ClaimKey]) -> Result<Vec<ClaimKey>, StoreError> {
+        let args = args::RenewArgs { keys: keys.iter().map(args::KeyArgs::from).collect() };
+        let lost = self.run(&scripts::RENEW, &args, |value| reply::places(&value))?;
+        Ok(lost.into_iter().filter_map(|place| keys.get(place).cloned()).collect())
+    }
+
+    fn give_back(&self, key: &ClaimKey, how: &GiveBack) -> Result<(), StoreError> {
+        self.run(&scripts::GIVE_BACK, &args::GiveBackArgs::new(key, how), done)
+    }
+
+    fn pause(&self, key: &ClaimKey) -> Result<(), StoreError> {
+        self.run(&scripts::PAUSE, &args::PauseArgs { key: key.into(), paused: true }, done)
+    }
+
+    fn resume(&self, key: &ClaimKey) -> Result<(), StoreError> {
+        self.run(&scripts::PAUSE, &args::PauseArgs { key: key.into(), paused: false }, done)
+    }
+
+    fn leave_running(&self, key: &ClaimKey) -> Result<(), StoreError> {
+        self.run(&scripts::LEAVE_RUNNING, &args::KeyArgs::from(key), done)
+    }
+
+    fn finish(&self, key: &ClaimKey, _conclusion: &Conclusion) -> Result<(), StoreError> {
+        self.run(&scripts::FINISH, &args::KeyArgs::from(key), done)
+    }
+
+    fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError> {
+        self.run(&scripts::PUT_VM, &args::VmArgs::new(key, record), done)
+    }
+
+    fn remove_vm(&self, vm: &VmName) -> Result<(), StoreError> {
+        self.run(&scripts::REMOVE_VM, &json!({ "vm": vm }), done)
+    }
+
+    fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError> {
+        self.run(&scripts::VMS, &json!({ "host": host }), |value| {
+            let mut all = Vec::new();
+            for record in reply::records(value)?.into_values() {
+                match record {
+                    // It is for a newer anklet to clean up.
+                    Err(unreadable) if unreadable.version > VERSION => self.warn_of_newer(unreadable.version),
+                    record => all.push(record?),
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    fn adopt(&self, handler: &PluginName, vm: &VmName) -> Result<Option<Claim>, StoreError> {
+        let life = args::millis(self.server.options.claim_life);
+        self.run(&scripts::ADOPT, &json!({ "handler": handler, "vm": vm, "life": life }), maybe_claim)
+    }
+
+    fn entry(&self, job: JobId) -> Result<Option<Entry>, StoreError> {
+        self.run(&scripts::ENTRY, &json!({ "id": job }), |value| {
+            Fields::read(value)?.map(|fields| fields.entry()).transpose()
+        })
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        self.run(&scripts::COUNTS, &json!({}), |value| {
+            Fields::read(value)?.map_or_else(|| Ok(Counts::default()), |fields| fields.counts())
+        })
+    }
+
+    fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {
+        match self.send_lease(lease, None)? {
+            Leased::Theirs { host, process, .. }
+                if host == lease.host && (lease.predecessor_is_gone)(&process) =>
+            {
+                self.send_lease(lease, Some(&process))
+            }
+            leased => Ok(leased),
+        }
+    }
+
+    fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.run(&scripts::RELEASE, &args::LeaseArgs::new(lease, None), done)
+    }
+
+    fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
+        self.server.news.subscribe(&self.prefix, handler)
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "it stands beside readers that can fail")]
+fn done(_: Value) -> Result<(), Unreadable> {
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! The way to the server: connections kept ready, the node of a cluster that a queue lives on, and what is done when one does not answer.
+//!
+//! A verb may be sent twice, since each can be repeated. That makes one rule enough: a kept connection that broke says nothing of the
+//! server, so the verb is sent again on a fresh one; a fresh one that breaks, or an answer that is too late, means that the store is away.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use thiserror::Error;
+
+use super::breaker::{Backoff, Breaker};
+use super::scripts::{Compiled, Verb};
+use super::server::{Node, Server};
+
+/// A connection that was not used for so long may have been cut by something on the way.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// Connections kept ready to one node.
+const N_IDLE: usize = 8;
+/// Redirections that one verb follows.
+const N_REDIRECTIONS: u32 = 5;
+/// No other node is tried when a verb has taken so long.
+const TRY_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a verb was not answered.
+#[derive(Debug, Error)]
+pub(super) enum LinkError {
+    /// The pause after a failure is not over.
+    #[error("Redis at {node} did not answer; asked again in {left:?}")]
+    Paused { node: Node, left: Duration },
+    /// What the client says.
+    #[error("Redis at {node}: {source}")]
+    Failed { node: Node, source: RedisError },
+}
+
+pub(super) struct Link {
+    server: Server,
+    breaker: Breaker,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    idle: HashMap<Node, Vec<Idle>>,
+    /// Where the queues of a cluster live, as far as that is known.
+    homes: HashMap<String, Node>,
+    /// The other nodes of a cluster.
+    others: Vec<Node>,
+}
+
+struct Idle {
+    connection: Connection,
+    used_at: Instant,
+}
+
+/// What to do about an error.
+enum Cure {
+    /// The queue lives on another node.
+    Move(Node),
+    /// It is about to: only this once.
+    Ask(Node),
+    /// The connection is of no use any more.
+    Reconnect,
+    /// The server cannot answer now; the connection is well.
+    Wait,
+    /// Nothing: the verb itself is refused.
+    Refused,
+}
+
+impl Link {
+    pub(super) fn new(server: Server, backoff: Backoff) -> Self {
+        Self { server, breaker: Breaker::new(backoff), inside: Mutex::default() }
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// A connection of the caller's own to any node.
+    pub(super) fn connect_any(&self) -> Result<Connection, LinkError> {
+        let started_at = Instant::now();
+        let seed = self.server.seed();
+        let mut result = self.connect(&seed);
+        for node in self.others() {
+            if result.is_ok() || started_at.elapsed() > TRY_LIMIT {
+                break;
+            }
+            result = self.connect(&node);
+        }
+        result.map_err(|source| LinkError::Failed { node: seed, source })
+    }
+
+    /// Runs a verb on a queue's node, whatever it takes within the deadlines.
+    pub(super) fn run(&self, verb: &Verb, queue: &str, args: &[&str]) -> Result<Value, LinkError> {
+        let mut node = self.home(queue);
+        if let Some(left) = self.breaker.pause() {
+            return Err(LinkError::Paused { node, left });
+        }
+        let started_at = Instant::now();
+        let mut others = self.others();
+        let (mut n_redirections, mut asking) = (0, false);
+        loop {
+            let taken = self.take_idle(&node);
+            let is_fresh = taken.is_none();
+            let sent = match taken.map_or_else(|| self.connect(&node), Ok) {
+                Ok(mut connection) => {
+                    let sent = send(&mut connection, verb.script(), queue, args, std::mem::take(&mut asking));
+                    self.keep(&node, connection, sent.as_ref().err());
+                    sent
+                }
+                Err(error) => Err(error),
+            };
+            let error = match sent {
+                Ok(value) => {
+                    self.answered();
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let can_go_on = n_redirections < N_REDIRECTIONS;
+            match cure(&error, &node) {
+                Cure::Move(to) if can_go_on => {
+                    n_redirections += 1;
+                    self.move_home(queue, &to);
+                    node = to;
+                    continue;
+                }
+                Cure::Ask(to) if can_go_on => {
+                    n_redirections += 1;
+                    (node, asking) = (to, true);
+                    continue;
+                }
+                Cure::Reconnect if !is_fresh && !error.is_timeout() => {
+                    self.lock().idle.remove(&node);
+                    continue;
+                }
+                Cure::Reconnect => {
+                    self.lock().homes.remove(queue);
+                    others.retain(|other| *other != node);
+                    if started_at.elapsed() < TRY_LIMIT
+                        && let Some(other) = others.pop()
+                    {
+                        node = other;
+                        continue;
+                    }
+                    self.failed(&error);
+                }
+                Cure::Move(_) | Cure::Ask(_) | Cure::Wait => self.failed(&error),
+                Cure::Refused => {}
+            }
+            return Err(LinkError::Failed { node, source: error });
+        }
+    }
+
+    /// Counts an answer; the first after an outage is told.
+    pub(super) fn answered(&self) {
+        if self.breaker.answered() {
+            info!("the database answers again");
+        }
+    }
+
+    /// Counts a failure; the first is told.
+    pub(super) fn failed(&self, error: &RedisError) {
+        if self.breaker.failed() {
+            self.lock().idle.clear();
+            warn!(error:% = error; "unable to access database");
+        }
+    }
+
+    fn connect(&self, node: &Node) -> RedisResult<Connection> {
+        let mut connection = self.server.connect(node)?;
+        if self.server.is_cluster() && self.others().is_empty() {
+            // Of use only when this node goes; a user who may not ask does without.
+            let others = nodes_of(&mut connection, node).unwrap_or_default();
+            self.lock().others = others;
+        }
+        Ok(connection)
+    }
+
+    fn home(&self, queue: &str) -> Node {
+        self.lock().homes.get(queue).cloned().unwrap_or_else(|| self.server.seed())
+    }
+
+    fn others(&self) -> Vec<Node> {
+        self.lock().others.clone()
+    }
+
+    fn move_home(&self, queue: &str, to: &Node) {
+        self.lock().homes.insert(queue.to_owned(), to.clone());
+    }
+
+    fn take_idle(&self, node: &Node) -> Option<Connection> {
+        let mut inside = self.lock();
+        let idle = inside.idle.get_mut(node)?;
+        idle.retain(|idle| idle.used_at.elapsed() < IDLE_LIMIT);
+        idle.pop().map(|idle| idle.connection)
+    }
+
+    /// Keeps a connection for the next verb, unless the error says that it is broken.
+    fn keep(&self, node: &Node, connection: Connection, error: Option<&RedisError>) {
+        if error.is_some_and(|error| matches!(cure(error, node), Cure::Reconnect)) {
+            return;
+        }
+        let mut inside = self.lock();
+        let idle = inside.idle.entry(node.clone()).or_default();
+        if idle.len() < N_IDLE {
+            idle.push(Idle { connection, used_at: Instant::now() });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a script by its hash, or whole where the server has forgotten it.
+fn send(
+    connection: &mut Connection,
+    script: &Compiled,
+    queue: &str,
+    args: &[&str],
+    asking: bool,
+) -> RedisResult<Value> {
+    let mut by = |command: &str, script: &str| {
+        if asking {
+            cmd("ASKING").exec(connection)?;
+        }
+        cmd(command).arg(script).arg(1).arg(queue).arg(args).query(connection)
+    };
+    match by("EVALSHA", &script.hash) {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+            by("EVAL", &script.text)
+        }
+        sent => sent,
+    }
+}
+
+fn cure(error: &RedisError, node: &Node) -> Cure {
+    let redirection = || {
+        let (host, port) = error.redirect_node()?;
+        // An empty host is the one that was asked.
+        let host = if host.is_empty() { node.host.clone() } else { host.trim_matches(['[', ']']).to_owned() };
+        Some(Node { host, port })
+    };
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::Moved) => redirection().map_or(Cure::Wait, Cure::Move),
+        ErrorKind::Server(ServerErrorKind::Ask) => redirection().map_or(Cure::Wait, Cure::Ask),
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown,
+        ) => Cure::Wait,
+        // It was made a replica: the name may lead elsewhere now.
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => Cure::Reconnect,
+        ErrorKind::Server(_) | ErrorKind::Extension => Cure::Refused,
+        _ => Cure::Reconnect,
+    }
+}
+
+/// The nodes of a cluster other than `this`, masters and replicas.
+fn nodes_of(connection: &mut Connection, this: &Node) -> RedisResult<Vec<Node>> {
+    let slots: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query(connection)?;
+    let mut nodes = Vec::new();
+    for entry in slots.into_iter().flat_map(|range| range.into_iter().skip(2)) {
+        let Value::Array(entry) = entry else { continue };
+        let [host, port, ..] = &entry[..] else { continue };
+        let (Ok(host), Ok(port)) =
+            (redis::from_redis_value_ref::<String>(host), redis::from_redis_value_ref(port))
+        else {
+            continue;
+        };
+        let node = Node { host, port };
+        if !node.host.is_empty() && node != *this && !nodes.contains(&node) {
+            nodes.push(node);
+        }
+    }
+    Ok(nodes)
+}

@@ -1,0 +1,287 @@
+//! What verbs answer: names and texts in turn, read back into what the contract promises.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anklet_plugin_api::job::{Conclusion, Group, Job, JobId, Phase};
+use anklet_plugin_api::name::{HostId, PluginName};
+use anklet_plugin_api::store::{Claim, ClaimKey, Counts, Entry, Place, Transition};
+use anklet_plugin_api::time::Moment;
+use anklet_plugin_api::vm::VmRecord;
+use redis::Value;
+use serde::de::DeserializeOwned;
+use serde_json::Map;
+
+/// How a verb ended on the server.
+pub(super) enum Reply {
+    Done(Value),
+    Lost,
+    /// A document could not be read and was set aside; the verb has done nothing else.
+    Broken {
+        what: String,
+        why: String,
+    },
+    /// A document of a newer version makes no sense to us and stays where it is.
+    Newer {
+        what: String,
+        version: u32,
+    },
+}
+
+/// A document, or an answer, that cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    /// `job` or `vm`, with its id, where it is a document.
+    pub(super) document: Option<(&'static str, String)>,
+    /// The version that the document bears.
+    pub(super) version: u32,
+    pub(super) why: String,
+}
+
+type Read<T> = Result<T, Unreadable>;
+
+impl Reply {
+    /// Also tells the newest version met on the way of documents that were left alone, else 0.
+    pub(super) fn read(value: Value) -> Read<(Self, u32)> {
+        let Value::Array(parts) = value else { return Err(nonsense("no list")) };
+        let mut parts = parts.into_iter();
+        let mut next = || parts.next().unwrap_or_default();
+        let how = text(&next())?;
+        let number = number::<u32>(&text(&next())?)?;
+        let reply = match how.as_str() {
+            "ok" => Self::Done(next()),
+            "lost" => Self::Lost,
+            "broken" => Self::Broken { what: text(&next())?, why: text(&next())? },
+            "newer" => return Ok((Self::Newer { what: text(&next())?, version: number }, number)),
+            other => return Err(nonsense(other)),
+        };
+        Ok((reply, number))
+    }
+}
+
+/// Names and values.
+pub(super) struct Fields(HashMap<String, Value>);
+
+impl Fields {
+    /// None for the empty text, which stands for nothing.
+    pub(super) fn read(value: Value) -> Read<Option<Self>> {
+        let Value::Array(list) = value else { return Ok(None) };
+        let mut fields = HashMap::new();
+        let mut list = list.into_iter();
+        while let (Some(name), Some(value)) = (list.next(), list.next()) {
+            fields.insert(text(&name)?, value);
+        }
+        Ok(Some(Self(fields)))
+    }
+
+    fn maybe(&self, name: &str) -> Read<Option<String>> {
+        match self.0.get(name) {
+            None | Some(Value::Nil) => Ok(None),
+            Some(value) => text(value).map(Some),
+        }
+    }
+
+    fn text(&self, name: &str) -> Read<String> {
+        self.maybe(name)?.ok_or_else(|| nonsense(&format!("{name} is missing")))
+    }
+
+    fn number<N: std::str::FromStr>(&self, name: &str) -> Read<N> {
+        number(&self.text(name)?)
+    }
+
+    fn list(&self, name: &str) -> &[Value] {
+        match self.0.get(name) {
+            Some(Value::Array(list)) => list,
+            _ => &[],
+        }
+    }
+
+    fn json<T: DeserializeOwned>(&self, name: &str) -> Read<T> {
+        from_json(self.0.get(name).unwrap_or(&Value::Nil))
+    }
+
+    /// Reads a job's fields; what cannot be read is blamed on the job's document.
+    fn of_job<T>(&self, read: impl FnOnce(&Self) -> Read<T>) -> Read<T> {
+        let id = self.text("id")?;
+        let version = self.number("v")?;
+        read(self).map_err(|unreadable| Unreadable { document: Some(("job", id)), version, ..unreadable })
+    }
+
+    fn phase(&self) -> Read<Phase> {
+        let runner = self.maybe("runner")?;
+        match self.text("phase")?.as_str() {
+            "0" => Ok(Phase::Queued),
+            "1" => Ok(Phase::InProgress { runner }),
+            "2" => {
+                let conclusion = self.maybe("concl")?.unwrap_or_default();
+                Ok(Phase::Completed { conclusion: Conclusion::from(conclusion), runner })
+            }
+            other => Err(nonsense(&format!("phase {other}"))),
+        }
+    }
+
+    pub(super) fn claim(&self) -> Read<Claim> {
+        self.of_job(|fields| {
+            let taken = match fields.maybe("taken")? {
+                Some(_) => Some(fields.json("taken")?),
+                None => None,
+            };
+            let tries: u32 = fields.number("tries")?;
+            Ok(Claim {
+                key: ClaimKey {
+                    handler: PluginName::new(fields.text("handler")?),
+                    fence: fields.number("fence")?,
+                },
+                job: fields.json("job")?,
+                phase: fields.phase()?,
+                attempts: tries.saturating_sub(1),
+                host_failures: fields.number("failures")?,
+                reasons: fields.list("reasons").iter().map(text).collect::<Read<_>>()?,
+                resumed: fields.text("resumed")? == "1",
+                taken,
+            })
+        })
+    }
+
+    pub(super) fn job_and_phase(&self) -> Read<(Job, Phase)> {
+        self.of_job(|fields| Ok((fields.json("job")?, fields.phase()?)))
+    }
+
+    pub(super) fn entry(&self) -> Read<Entry> {
+        self.of_job(|fields| {
+            let place = match fields.text("spot")?.as_str() {
+                "q" => Place::Queued,
+                "h" => Place::Held { until: Moment(fields.number("due")?) },
+                "r" => Place::Running,
+                "c" => Place::Claimed {
+                    handler: PluginName::new(fields.text("handler")?),
+                    host: HostId::new(fields.text("host")?),
+                    paused: fields.maybe("paused")?.is_some(),
+                },
+                other => return Err(nonsense(&format!("spot {other}"))),
+            };
+            Ok(Entry {
+                job: fields.json("job")?,
+                phase: fields.phase()?,
+                place,
+                attempts: fields.number("tries")?,
+                history: fields.list("history").iter().map(transition).collect::<Read<_>>()?,
+            })
+        })
+    }
+
+    pub(super) fn counts(&self) -> Read<Counts> {
+        let mut counts = Counts {
+            held: self.number("held")?,
+            claimed: self.number("claimed")?,
+            running: self.number("running")?,
+            vms: self.number("vms")?,
+            ..Counts::default()
+        };
+        for pair in self.list("groups").chunks_exact(2) {
+            let (owner, repo, template, tag) = from_json(&pair[0])?;
+            let n_jobs: u64 = number(&text(&pair[1])?)?;
+            counts.queued += n_jobs;
+            *counts.groups.entry(Group { owner, repo, template, tag }).or_default() += n_jobs;
+        }
+        Ok(counts)
+    }
+}
+
+/// A line of history: when, what, and by whom.
+fn transition(value: &Value) -> Read<Transition> {
+    let line: Vec<String> = from_json(value)?;
+    let [at, what, by @ ..] = &line[..] else { return Err(nonsense("a line of history is too short")) };
+    let by = match by {
+        [handler, host, ..] => Some((PluginName::new(handler.as_str()), HostId::new(host.as_str()))),
+        _ => None,
+    };
+    Ok(Transition { at: Moment(number(at)?), what: what.clone(), by })
+}
+
+/// A job's id, and those of the claims that are lost.
+pub(super) fn places(value: &Value) -> Read<Vec<usize>> {
+    let Value::Array(list) = value else { return Ok(Vec::new()) };
+    list.iter()
+        .map(|place| match place {
+            Value::Int(place) => usize::try_from(*place).map_err(|_| nonsense("a place below zero")),
+            other => Err(nonsense(&format!("{other:?}"))),
+        })
+        .collect()
+}
+
+/// The records of a host, by name; each as it can be read.
+pub(super) fn records(value: Value) -> Read<BTreeMap<String, Read<VmRecord>>> {
+    let Value::Array(list) = value else { return Ok(BTreeMap::new()) };
+    let mut records = BTreeMap::new();
+    for item in list {
+        let Value::Array(pair) = item else { return Err(nonsense("no record")) };
+        let mut pair = pair.into_iter();
+        let name = text(&pair.next().unwrap_or_default())?;
+        let fields = Fields::read(pair.next().unwrap_or_default())?;
+        let record = fields.ok_or_else(|| nonsense("no fields")).and_then(|fields| record(&name, &fields));
+        records.insert(name, record);
+    }
+    Ok(records)
+}
+
+/// The fields are those of the record, each as JSON; those with a `_` are Lua's.
+fn record(name: &str, fields: &Fields) -> Read<VmRecord> {
+    let version = fields.number("v").unwrap_or(0);
+    let read = || {
+        let mut map = Map::new();
+        for (field, value) in fields.0.iter().filter(|(field, _)| !field.starts_with('_') && *field != "v") {
+            map.insert(field.clone(), from_json(value)?);
+        }
+        serde_json::from_value(serde_json::Value::Object(map)).map_err(|error| nonsense(&error.to_string()))
+    };
+    read().map_err(|unreadable| Unreadable { document: Some(("vm", name.to_owned())), version, ..unreadable })
+}
+
+/// The place of a job in words.
+pub(super) fn noted(value: &Value) -> Read<anklet_plugin_api::store::Noted> {
+    use anklet_plugin_api::store::Noted;
+    match text(value)?.as_str() {
+        "enqueued" => Ok(Noted::Enqueued),
+        "moved" => Ok(Noted::Moved),
+        "known" => Ok(Noted::Known),
+        "ended" => Ok(Noted::Ended),
+        "not_ours" => Ok(Noted::NotOurs),
+        other => Err(nonsense(other)),
+    }
+}
+
+/// A number of ms; none for the empty text.
+pub(super) fn maybe_millis(value: &Value) -> Read<Option<std::time::Duration>> {
+    match text(value)?.as_str() {
+        "" => Ok(None),
+        millis => number(millis).map(|millis| Some(std::time::Duration::from_millis(millis))),
+    }
+}
+
+pub(super) fn text(value: &Value) -> Read<String> {
+    match value {
+        Value::BulkString(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => Err(nonsense(&error.to_string())),
+        },
+        Value::SimpleString(text) => Ok(text.clone()),
+        other => Err(nonsense(&format!("{other:?}"))),
+    }
+}
+
+pub(super) fn number<N: std::str::FromStr>(text: &str) -> Read<N> {
+    text.parse().map_err(|_| nonsense(&format!("{text:?} is no number")))
+}
+
+fn from_json<T: DeserializeOwned>(value: &Value) -> Read<T> {
+    serde_json::from_str(&text(value)?).map_err(|error| nonsense(&error.to_string()))
+}
+
+fn nonsense(why: &str) -> Unreadable {
+    Unreadable { document: None, version: 0, why: why.to_owned() }
+}
+
+/// The id of a job in a message.
+pub(super) fn job_id(text: &str) -> Option<JobId> {
+    text.parse().ok().map(JobId)
+}
