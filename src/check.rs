@@ -14,9 +14,11 @@ use anklet_plugin_api::store::Store;
 use crate::anka::{Anka, AnkaSettings};
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
 use crate::config::env::Environment;
-use crate::config::{self, Config, DatabaseChoice};
+use crate::config::{self, Config, DatabaseChoice, PluginConfig, RedisSettings};
 use crate::registry::{self, Role};
+use crate::store;
 use crate::store::embedded::{EmbeddedStore, OpenError, Options};
+use crate::store::redis::RedisServer;
 
 /// Checks the config and what it names; the exit code.
 pub(crate) fn run(file: Option<&Path>, environment: &Environment, out: &mut dyn Write) -> u8 {
@@ -89,15 +91,26 @@ fn check_anka(config: &Config, environment: &Environment, report: &mut Report<'_
 }
 
 fn check_stores(config: &Config, report: &mut Report<'_>) {
-    let mut seen = BTreeSet::new();
+    let mut files = BTreeSet::new();
+    let mut servers = Vec::new();
     for plugin in &config.plugins {
         match &plugin.database {
-            DatabaseChoice::Embedded(path) if seen.insert(path.clone()) => check_file(path, report),
+            DatabaseChoice::Embedded(path) if files.insert(path.clone()) => check_file(path, report),
             DatabaseChoice::Embedded(_) => {}
-            DatabaseChoice::Redis(_) => {
-                report.error("this version keeps its queue in a file only; leave out `database` and `global_database_url`");
+            DatabaseChoice::Redis(settings) if servers.contains(&settings) => {}
+            DatabaseChoice::Redis(settings) => {
+                servers.push(settings);
+                check_redis(settings, plugin, config, report);
             }
         }
+    }
+}
+
+fn check_redis(settings: &RedisSettings, plugin: &PluginConfig, config: &Config, report: &mut Report<'_>) {
+    let options = store::redis_options(settings, plugin, config, "check");
+    match options.and_then(|options| RedisServer::check(&options).map_err(|error| error.to_string())) {
+        Ok(()) => report.say("ok", &format!("Redis at {}:{}", settings.host, settings.port)),
+        Err(error) => report.error(&error),
     }
 }
 

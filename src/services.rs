@@ -1,6 +1,5 @@
 //! What the daemon builds once and hands to its plugins: host, VM driver, stores, heartbeat, and the lease on each plugin's name.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,17 +22,14 @@ use anklet_plugin_api::store::{Lease, Leased, Lessee, Store, StoreError};
 
 use crate::anka::{Anka, AnkaSettings};
 use crate::config::env::Environment;
-use crate::config::{Config, DatabaseChoice, PluginConfig};
+use crate::config::{Config, PluginConfig};
 use crate::crew::{self, Hand};
 use crate::daemon::Event;
 use crate::host::process::{process_id_text, process_is_gone};
 use crate::host::{DEFAULT_SLOTS, HostSettings, MacHost};
 use crate::metrics::{MetricsError, MetricsServer, SharedMetrics};
 use crate::registry::{self, Role};
-use crate::store::embedded::{EmbeddedStore, Options};
-
-/// An ended job is remembered for this much longer than its webhook can be redelivered.
-const TOMBSTONE_SLACK: Duration = Duration::from_secs(24 * 3_600);
+use crate::store::Stores;
 
 /// A service that cannot be had. The message is constant, since alarms are built on it.
 #[derive(Debug)]
@@ -78,6 +74,7 @@ impl Shared {
             })?;
             info!(anka_version = facts.version.as_str(), license = facts.license.as_str(); "anka is usable");
         }
+        let process = process_id_text();
         let metrics = SharedMetrics::default();
         for plugin in &config.plugins {
             metrics.add(&plugin.section);
@@ -85,13 +82,13 @@ impl Shared {
         Ok(Self {
             host: Arc::new(host),
             anka,
-            stores: Stores::open(config)?,
+            stores: Stores::open(config, &process).map_err(no_database)?,
             heartbeats: Heartbeats::default(),
             _metrics_server: metrics_server(config, &metrics)?,
             metrics,
             desk: Desk::default(),
             limits: config.limits.clone(),
-            process: process_id_text(),
+            process,
             handlers: Vec::new(),
         })
     }
@@ -108,8 +105,8 @@ impl Shared {
         (drain, interrupt): (Stop, Stop),
         events: &Sender<Event>,
     ) -> Result<Hand, SetupError> {
+        let store = self.stores.queue(&plugin).map_err(no_database)?;
         let section = plugin.section;
-        let store = self.stores.queue(&plugin.database, &section.queue)?;
         let unknown = || SetupError { message: "plugin not supported", cause: section.kind.clone() };
         let role = registry::role(&section.kind).ok_or_else(unknown)?;
         let built = registry::build(section.clone(), &self.desk).ok_or_else(unknown)?;
@@ -288,62 +285,6 @@ impl HeartbeatThread {
     }
 }
 
-/// The open queue files, each with its queues.
-struct Stores(BTreeMap<PathBuf, Arc<EmbeddedStore>>);
-
-impl Stores {
-    fn open(config: &Config) -> Result<Self, SetupError> {
-        let redeliver_hours =
-            config.plugins.iter().map(|plugin| plugin.section.redeliver_hours).max().unwrap_or(24);
-        let mut stores = BTreeMap::new();
-        for plugin in &config.plugins {
-            match &plugin.database {
-                DatabaseChoice::Embedded(path) => {
-                    if stores.contains_key(path) {
-                        continue;
-                    }
-                    let options = Options {
-                        queue: queue_name(&plugin.section.queue),
-                        tombstone_life: Duration::from_secs(u64::from(redeliver_hours) * 3_600)
-                            + TOMBSTONE_SLACK,
-                        claim_life: config.claim_life,
-                        ..Options::default()
-                    };
-                    let store = EmbeddedStore::open(path, &options)
-                        .map_err(|error| no_database(error.to_string()))?;
-                    stores.insert(path.clone(), store);
-                }
-                DatabaseChoice::Redis(_) => return Err(no_redis()),
-            }
-        }
-        Ok(Self(stores))
-    }
-
-    fn queue(&self, choice: &DatabaseChoice, queue: &str) -> Result<Arc<dyn Store>, SetupError> {
-        match choice {
-            DatabaseChoice::Embedded(path) => {
-                let store =
-                    self.0.get(path).ok_or_else(|| no_database("the queue file is not open".to_owned()))?;
-                store
-                    .queue(&queue_name(queue))
-                    .map(|store| store as _)
-                    .map_err(|error| no_database(error.to_string()))
-            }
-            DatabaseChoice::Redis(_) => Err(no_redis()),
-        }
-    }
-}
-
-/// Queues are named after owners and enterprises, which compare without case.
-fn queue_name(queue: &str) -> String {
-    queue.to_lowercase()
-}
-
 fn no_database(cause: String) -> SetupError {
     SetupError { message: "unable to access database", cause }
-}
-
-fn no_redis() -> SetupError {
-    let cause = "this version keeps its queue in a file only; leave out `database` and `global_database_url`";
-    no_database(cause.to_owned())
 }

@@ -1,5 +1,112 @@
-//! The queue's homes: a file of this host, or Redis.
+//! Picks the queue's home: a file of this host, or Redis.
 
 pub(crate) mod embedded;
 pub(crate) mod redis;
 mod signals;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anklet_plugin_api::store::Store;
+
+use self::embedded::EmbeddedStore;
+use self::redis::RedisServer;
+use crate::config::{Config, DatabaseChoice, PluginConfig, RedisSettings};
+
+/// An ended job is remembered for this much longer than its webhook can be redelivered.
+const TOMBSTONE_SLACK: Duration = Duration::from_secs(24 * 3_600);
+
+/// The open queue files and Redis servers, each with its queues.
+#[derive(Default)]
+pub(crate) struct Stores {
+    files: BTreeMap<PathBuf, Arc<EmbeddedStore>>,
+    servers: Vec<(RedisSettings, Arc<RedisServer>)>,
+}
+
+impl Stores {
+    /// Opens what the plugins of this config need; an error says in words what cannot be used. A Redis server may answer later.
+    pub(crate) fn open(config: &Config, process: &str) -> Result<Self, String> {
+        let mut stores = Self::default();
+        for plugin in &config.plugins {
+            match &plugin.database {
+                DatabaseChoice::Embedded(path) if stores.files.contains_key(path) => {}
+                DatabaseChoice::Embedded(path) => {
+                    let options = embedded::Options {
+                        queue: queue_name(&plugin.section.queue),
+                        tombstone_life: tombstone_life(config),
+                        claim_life: config.claim_life,
+                        ..embedded::Options::default()
+                    };
+                    let store = EmbeddedStore::open(path, &options).map_err(|error| error.to_string())?;
+                    stores.files.insert(path.clone(), store);
+                }
+                DatabaseChoice::Redis(settings) if stores.server(settings).is_some() => {}
+                DatabaseChoice::Redis(settings) => {
+                    let queues = queues_on(settings, config);
+                    let options = redis_options(settings, plugin, config, process)?;
+                    let server = RedisServer::open(options, &queues).map_err(|error| error.to_string())?;
+                    stores.servers.push((settings.clone(), server));
+                }
+            }
+        }
+        Ok(stores)
+    }
+
+    /// A plugin's queue.
+    pub(crate) fn queue(&self, plugin: &PluginConfig) -> Result<Arc<dyn Store>, String> {
+        let queue = queue_name(&plugin.section.queue);
+        match &plugin.database {
+            DatabaseChoice::Embedded(path) => {
+                let file = self.files.get(path).ok_or("the queue file is not open")?;
+                file.queue(&queue).map(|store| store as _).map_err(|error| error.to_string())
+            }
+            DatabaseChoice::Redis(settings) => {
+                let server = self.server(settings).ok_or("the Redis server is not in use")?;
+                Ok(server.queue(&queue))
+            }
+        }
+    }
+
+    fn server(&self, settings: &RedisSettings) -> Option<&Arc<RedisServer>> {
+        self.servers.iter().find(|(known, _)| known == settings).map(|(_, server)| server)
+    }
+}
+
+/// How the Redis server of a plugin is used.
+pub(crate) fn redis_options(
+    settings: &RedisSettings,
+    plugin: &PluginConfig,
+    config: &Config,
+    process: &str,
+) -> Result<redis::Options, String> {
+    let ca = plugin.section.github.ca_file.as_deref().map(read_ca).transpose()?;
+    Ok(redis::Options {
+        settings: settings.clone(),
+        ca,
+        clock: None,
+        tombstone_life: tombstone_life(config),
+        claim_life: config.claim_life,
+        process: process.to_owned(),
+    })
+}
+
+fn read_ca(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("`ca_file` {}: {error}", path.display()))
+}
+
+fn queues_on(settings: &RedisSettings, config: &Config) -> BTreeSet<String> {
+    let is_there = |plugin: &&PluginConfig| matches!(&plugin.database, DatabaseChoice::Redis(other) if other == settings);
+    config.plugins.iter().filter(is_there).map(|plugin| queue_name(&plugin.section.queue)).collect()
+}
+
+fn tombstone_life(config: &Config) -> Duration {
+    let hours = config.plugins.iter().map(|plugin| plugin.section.redeliver_hours).max().unwrap_or(24);
+    Duration::from_secs(u64::from(hours) * 3_600) + TOMBSTONE_SLACK
+}
+
+/// Queues are named after owners and enterprises, which compare without case.
+fn queue_name(queue: &str) -> String {
+    queue.to_lowercase()
+}

@@ -55,6 +55,9 @@ use crate::config::RedisSettings;
 /// Broken documents that one verb sets aside before it gives up.
 const N_BROKEN: usize = 16;
 
+/// How long a start waits for the subscription, so that no news of the first moment is missed.
+const NEWS_LIMIT: Duration = Duration::from_secs(1);
+
 /// What this program knows of documents.
 const VERSION: u32 = 1;
 
@@ -117,11 +120,14 @@ impl RedisServer {
     /// Begins to use a server. It need not answer yet, but must not refuse; `queues` are all that [`RedisServer::queue`] will be asked for.
     pub(crate) fn open(options: Options, queues: &BTreeSet<String>) -> Result<Arc<Self>, OpenError> {
         let link = Arc::new(new_link(&options));
-        match try_out(&link) {
-            Ok(()) => {}
-            Err(OpenError::Away(error)) => warn!(error; "unable to access database"),
+        let answers = match try_out(&link) {
+            Ok(()) => true,
+            Err(OpenError::Away(error)) => {
+                warn!(error; "unable to access database");
+                false
+            }
             Err(error) => return Err(error),
-        }
+        };
         let channels: HashMap<_, _> = queues
             .iter()
             .map(|queue| {
@@ -131,12 +137,25 @@ impl RedisServer {
             .collect();
         let news =
             News::start(Arc::clone(&link), channels, options.process.clone()).map_err(OpenError::NoThread)?;
+        if answers {
+            news.wait(NEWS_LIMIT);
+        }
         Ok(Arc::new(Self { link, news, options, has_warned: AtomicBool::new(false) }))
     }
 
-    /// Looks whether the server can be used, and changes nothing.
+    /// Looks whether the server lets this user run what the queues need, and changes nothing.
     pub(crate) fn check(options: &Options) -> Result<(), OpenError> {
-        try_out(&new_link(options))
+        let link = new_link(options);
+        try_out(&link)?;
+        let prefix = prefix_of("anklet-check");
+        let channel = channel_of(&prefix, &link);
+        match link.run(&scripts::COUNTS, &prefix, &["", &channel, "0", "{}"]) {
+            Ok(_) => Ok(()),
+            Err(LinkError::Failed { node, source }) if is_refusal(&source) => {
+                Err(OpenError::Refused { node: node.to_string(), source })
+            }
+            Err(error) => Err(OpenError::Away(error.to_string())),
+        }
     }
 
     /// A queue.
@@ -173,12 +192,14 @@ fn try_out(link: &Link) -> Result<(), OpenError> {
 
 /// Whether asking again would be of no use.
 fn is_refusal(error: &redis::RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::AuthenticationFailed
-            | ErrorKind::InvalidClientConfig
-            | ErrorKind::Server(redis::ServerErrorKind::NoPerm | redis::ServerErrorKind::ResponseError)
-    )
+    let is_login = matches!(error.code(), Some("NOAUTH" | "WRONGPASS"));
+    is_login
+        || matches!(
+            error.kind(),
+            ErrorKind::AuthenticationFailed
+                | ErrorKind::InvalidClientConfig
+                | ErrorKind::Server(redis::ServerErrorKind::NoPerm | redis::ServerErrorKind::ResponseError)
+        )
 }
 
 /// The braces are what a cluster picks the slot by, so they must not come from the name.

@@ -118,6 +118,7 @@ impl Link {
             };
             let error = match sent {
                 Ok(value) => {
+                    self.settle_home(queue, &node);
                     self.answered();
                     return Ok(value);
                 }
@@ -183,6 +184,11 @@ impl Link {
         Ok(connection)
     }
 
+    #[cfg(test)]
+    pub(super) fn home_of(&self, queue: &str) -> Node {
+        self.home(queue)
+    }
+
     fn home(&self, queue: &str) -> Node {
         self.lock().homes.get(queue).cloned().unwrap_or_else(|| self.server.seed())
     }
@@ -193,6 +199,13 @@ impl Link {
 
     fn move_home(&self, queue: &str, to: &Node) {
         self.lock().homes.insert(queue.to_owned(), to.clone());
+    }
+
+    /// Remembers who answered, so that the next verb does not go to one who cannot first.
+    fn settle_home(&self, queue: &str, node: &Node) {
+        if self.server.is_cluster() && self.home(queue) != *node {
+            self.move_home(queue, node);
+        }
     }
 
     fn take_idle(&self, node: &Node) -> Option<Connection> {
@@ -242,12 +255,7 @@ fn send(
 }
 
 fn cure(error: &RedisError, node: &Node) -> Cure {
-    let redirection = || {
-        let (host, port) = error.redirect_node()?;
-        // An empty host is the one that was asked.
-        let host = if host.is_empty() { node.host.clone() } else { host.trim_matches(['[', ']']).to_owned() };
-        Some(Node { host, port })
-    };
+    let redirection = || error.redirect_node().and_then(|(address, _slot)| node_of(address, node));
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::Moved) => redirection().map_or(Cure::Wait, Cure::Move),
         ErrorKind::Server(ServerErrorKind::Ask) => redirection().map_or(Cure::Wait, Cure::Ask),
@@ -262,6 +270,13 @@ fn cure(error: &RedisError, node: &Node) -> Cure {
         ErrorKind::Server(_) | ErrorKind::Extension => Cure::Refused,
         _ => Cure::Reconnect,
     }
+}
+
+/// The node at `HOST:PORT`, said by `asked`: an empty host is the one that was asked.
+fn node_of(address: &str, asked: &Node) -> Option<Node> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = if host.is_empty() { &asked.host } else { host.trim_matches(['[', ']']) };
+    Some(Node { host: host.to_owned(), port: port.parse().ok()? })
 }
 
 /// The nodes of a cluster other than `this`, masters and replicas.
@@ -282,4 +297,27 @@ fn nodes_of(connection: &mut Connection, this: &Node) -> RedisResult<Vec<Node>> 
         }
     }
     Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(address: &str, expected: Option<(&str, u16)>) {
+        let asked = Node { host: "asked".to_owned(), port: 1 };
+        let expected = expected.map(|(host, port)| Node { host: host.to_owned(), port });
+        assert_eq!(node_of(address, &asked), expected, "{address}");
+    }
+
+    #[test]
+    fn redirections_name_a_node() {
+        check("10.0.0.1:6379", Some(("10.0.0.1", 6379)));
+        check("redis.local:6379", Some(("redis.local", 6379)));
+        check(":6379", Some(("asked", 6379)));
+        check("[::1]:6379", Some(("::1", 6379)));
+        check("::1:6379", Some(("::1", 6379)));
+        check("10.0.0.1", None);
+        check("10.0.0.1:x", None);
+    }
 }

@@ -106,23 +106,19 @@ impl Drop for News {
 
 impl Shared {
     fn run(&self, stop: &Receiver<()>) {
-        let mut was_away = false;
         loop {
             let ended = match self.link.connect_any() {
-                Ok(mut connection) => self.listen(&mut connection, was_away),
+                Ok(mut connection) => self.listen(&mut connection),
                 Err(error) => Ended::Away(error),
             };
-            self.stand(false);
+            let has_stood = self.stand(false);
             let Ended::Away(error) = ended else { return };
-            if self.stopping.load(Ordering::SeqCst) {
-                return;
-            }
-            was_away = true;
             debug!(error:% = error; "no news from the database");
-            if let LinkError::Failed { source, .. } = &error {
+            // A subscription that was cut says nothing of the server: whether it answers is for the next connection to find out.
+            if !has_stood && let LinkError::Failed { source, .. } = &error {
                 self.link.failed(source);
             }
-            let pause = self.link.breaker().pause().unwrap_or(Duration::from_millis(100));
+            let pause = self.link.breaker().pause().unwrap_or_default();
             // Only ever closed: true or not, the time is over or there is a stop.
             let _ = stop.recv_deadline(Instant::now() + pause);
             if self.stopping.load(Ordering::SeqCst) {
@@ -131,8 +127,8 @@ impl Shared {
         }
     }
 
-    fn listen(&self, connection: &mut Connection, was_away: bool) -> Ended {
-        match self.hear(connection, was_away) {
+    fn listen(&self, connection: &mut Connection) -> Ended {
+        match self.hear(connection) {
             Ok(()) => Ended::Stopped,
             Err(source) => {
                 let node = self.link.server().seed();
@@ -145,7 +141,7 @@ impl Shared {
     }
 
     /// Hears messages until the connection breaks or the process stops.
-    fn hear(&self, connection: &mut Connection, was_away: bool) -> Result<(), RedisError> {
+    fn hear(&self, connection: &mut Connection) -> Result<(), RedisError> {
         let mut subscribe = cmd("SUBSCRIBE");
         for channel in self.queues.keys() {
             subscribe.arg(channel);
@@ -176,9 +172,7 @@ impl Shared {
                     if n_subscribed == self.queues.len() {
                         self.link.answered();
                         self.stand(true);
-                        if was_away {
-                            self.listeners.tell_all();
-                        }
+                        self.listeners.tell_all();
                     }
                 }
                 _ => {}
@@ -186,9 +180,11 @@ impl Shared {
         }
     }
 
-    fn stand(&self, stands: bool) {
-        *self.stands.lock().unwrap_or_else(PoisonError::into_inner) = stands;
+    /// Says whether the subscription stands; answers whether it did.
+    fn stand(&self, stands: bool) -> bool {
+        let mut known = self.stands.lock().unwrap_or_else(PoisonError::into_inner);
         self.changed.notify_all();
+        std::mem::replace(&mut known, stands)
     }
 
     fn pass_on(&self, channel: &str, message: &str) {

@@ -1,5 +1,9 @@
 //! The Redis store against real servers, which the tests start on free ports of the loopback and stop again.
 
+mod access;
+mod cluster;
+mod documents;
+mod outages;
 mod server;
 
 use std::collections::BTreeSet;
@@ -8,10 +12,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::conformance::ConformanceClock;
-use anklet_plugin_api::name::PluginName;
-use anklet_plugin_api::store::{JobSignal, Store};
+use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
+use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, JobSignal, Store, Want};
+use anklet_plugin_api::time::Moment;
+use anklet_plugin_api::vm::{Stage, VmRecord};
 use serde_json::json;
 
+use self::cluster::{CA, Cluster};
 use self::server::{TestServer, settings};
 use super::scripts::{self, Verb};
 use super::{Options, RedisServer, RedisStore};
@@ -34,17 +43,89 @@ fn queue_named(
     ca: Option<&[u8]>,
     clock: Option<&ConformanceClock>,
 ) -> Arc<RedisStore> {
-    let options = Options {
+    let options = options(settings, ca, clock);
+    let server = RedisServer::open(options, &BTreeSet::from([queue.to_owned()])).unwrap();
+    assert!(server.news.wait(Duration::from_secs(20)), "the subscription stands");
+    server.queue(queue)
+}
+
+fn options(settings: &RedisSettings, ca: Option<&[u8]>, clock: Option<&ConformanceClock>) -> Options {
+    Options {
         settings: settings.clone(),
         ca: ca.map(<[u8]>::to_vec),
         clock: clock.map(ConformanceClock::source),
         tombstone_life: Duration::from_secs(48 * 3_600),
         claim_life: Duration::from_secs(90),
         process: format!("test {}", std::process::id()),
+    }
+}
+
+/// News of job `n` of `Acme/Rockets`.
+fn news(n: u64, phase: Phase) -> News {
+    let job = Job {
+        id: JobId(n),
+        run_id: RunId(n / 10),
+        run_attempt: 1,
+        owner: "Acme".to_owned(),
+        repo: "Rockets".to_owned(),
+        enterprise: None,
+        labels: vec!["self-hosted".to_owned(), "anka-template:t1".to_owned()],
+        image: Image { template: "t1".to_owned(), tag: None },
+        name: "build".to_owned(),
+        workflow: "ci".to_owned(),
+        html_url: String::new(),
+        created_at: Some(Moment(i64::try_from(n).unwrap())),
     };
-    let server = RedisServer::open(options, &BTreeSet::from([queue.to_owned()])).unwrap();
-    assert!(server.news.wait(Duration::from_secs(20)), "the subscription stands");
-    server.queue(queue)
+    News { job, phase, for_us: true }
+}
+
+fn want(handler: &str) -> Want {
+    Want {
+        handler: PluginName::new(handler),
+        host: HostId::new("host-1"),
+        scope: Scope::Organization { owner: "acme".to_owned() },
+        pass: Vec::new(),
+        take_over: false,
+        claim_life: Duration::from_secs(90),
+    }
+}
+
+fn claim(store: &dyn Store, handler: &str) -> Option<Claim> {
+    claim_for(store, &want(handler))
+}
+
+fn claim_for(store: &dyn Store, want: &Want) -> Option<Claim> {
+    match store.claim(want).unwrap() {
+        ClaimAnswer::Claimed(claim) => Some(*claim),
+        ClaimAnswer::Nothing { .. } => None,
+    }
+}
+
+fn back() -> GiveBack {
+    GiveBack {
+        reason: "stop".to_owned(),
+        counted: Counted::No,
+        hold: Duration::from_secs(60),
+        host_avoids: None,
+    }
+}
+
+fn record(vm: &str, job: u64) -> VmRecord {
+    VmRecord {
+        vm: VmName::new(vm),
+        host: HostId::new("host-1"),
+        plugin: PluginName::new("h"),
+        scope: Scope::Organization { owner: "acme".to_owned() },
+        job: Some(JobId(job)),
+        run: None,
+        repository: String::new(),
+        labels: Vec::new(),
+        stage: Stage::Cloning,
+        registering_at: None,
+        registered_at: None,
+        created_at: Moment(1),
+        failed_deletions: 0,
+    }
 }
 
 impl RedisStore {
@@ -72,11 +153,23 @@ impl RedisStore {
     }
 }
 
+/// The whole suite on one server with an append-only file.
 mod plain {
     use super::*;
 
     fn make(clock: &ConformanceClock) -> Arc<dyn Store> {
         queue_on(&settings(TestServer::shared().port), None, Some(clock))
+    }
+
+    anklet_plugin_api::store_conformance!(make);
+}
+
+/// The whole suite on a cluster, over TLS, with a user and a password.
+mod clustered {
+    use super::*;
+
+    fn make(clock: &ConformanceClock) -> Arc<dyn Store> {
+        queue_on(&Cluster::shared().settings(), Some(CA), Some(clock))
     }
 
     anklet_plugin_api::store_conformance!(make);

@@ -13,8 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::config::RedisSettings;
 
-/// Runs the server until its own standard input ends, as it does with this process.
-const WATCH: &str = r#""$@" & echo "$!"; cat > /dev/null; kill -KILL "$!"; wait"#;
+/// Runs the server until its own standard input ends, as it does with this process. Standard output is the server's alone, so that it ends
+/// with it.
+const WATCH: &str = r#""$@" & echo "$!"; exec > /dev/null; cat > /dev/null; kill -KILL "$!"; wait"#;
 
 /// A running server.
 pub(super) struct TestServer {
@@ -37,6 +38,13 @@ impl TestServer {
         let ports = std::iter::repeat_with(free_port);
         let start = |port: u16| Self::start_in(&folder, port, options);
         ports.take(20).find_map(start).expect("a Redis server starts; is `redis-server` installed?")
+    }
+
+    /// A server that speaks TLS only, on the port that the options name.
+    pub(super) fn start_tls(options: &[&str], port: u16) -> Self {
+        let mut server = Self::start_in(&new_folder(), 0, options).expect("a Redis server starts with TLS");
+        server.port = port;
+        server
     }
 
     /// None if the port was taken meanwhile.
@@ -69,10 +77,6 @@ impl TestServer {
 
     pub(super) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("the server runs");
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Kills the server; the folder stays, for the next.

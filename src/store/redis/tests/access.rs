@@ -1,0 +1,72 @@
+//! Users, passwords, database numbers, TLS: who is let in, and what a refusal says.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anklet_plugin_api::job::Phase;
+use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::store::{JobSignal, Noted, Source, Store};
+
+use super::cluster::{CA, Cluster};
+use super::server::{TestServer, settings};
+use super::{news, options, queue_named, queue_on};
+use crate::config::RedisSettings;
+use crate::store::redis::{OpenError, RedisServer};
+
+#[track_caller]
+fn is_refused(settings: RedisSettings, ca: Option<&[u8]>) -> String {
+    let opened = RedisServer::open(options(&settings, ca, None), &BTreeSet::from(["q".to_owned()]));
+    match opened.map(drop) {
+        Err(error @ OpenError::Refused { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_user_needs_no_more_than_the_documented_rights() {
+    let rights =
+        "anklet on >secret ~anklet:* &anklet:* -@all +@read +@write +@scripting +@pubsub +@connection +time";
+    let user: Vec<_> = std::iter::once("--user").chain(rights.split(' ')).collect();
+    let server = TestServer::start(&user);
+    let settings = RedisSettings {
+        user: Some("anklet".to_owned()),
+        password: Some(Secret::new("secret")),
+        ..settings(server.port)
+    };
+    let store = queue_on(&settings, None, None);
+    let ear = store.subscribe(&PluginName::new("h"));
+    assert_eq!(store.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    assert_eq!(ear.recv_deadline(deadline).unwrap(), JobSignal::Look);
+    RedisServer::check(&options(&settings, None, None)).unwrap();
+    let wrong = RedisSettings { password: Some(Secret::new("another")), ..settings };
+    let said = is_refused(wrong, None);
+    assert!(!said.contains("another") && said.contains(&format!("127.0.0.1:{}", server.port)), "{said}");
+}
+
+#[test]
+fn databases_of_one_server_are_apart() {
+    let server = TestServer::shared();
+    let in_database = |database| RedisSettings { database, ..settings(server.port) };
+    let [one, two] = [3, 4].map(|database| queue_named("apart", &in_database(database), None, None));
+    let ear = two.subscribe(&PluginName::new("h"));
+    assert_eq!(one.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
+    assert_eq!(two.counts().unwrap().queued, 0);
+    assert_eq!(two.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
+    assert_eq!(ear.recv_timeout(Duration::from_secs(20)).unwrap(), JobSignal::Look);
+    assert!(ear.is_empty(), "the other database is not heard");
+    assert!(is_refused(in_database(9_999), None).contains("DB index"));
+}
+
+#[test]
+fn a_certificate_must_be_trusted_unless_told_otherwise() {
+    let settings = Cluster::shared().settings();
+    let untrusted = RedisServer::open(options(&settings, None, None), &BTreeSet::from(["q".to_owned()]));
+    assert!(RedisServer::check(&options(&settings, None, None)).is_err());
+    drop(untrusted);
+    let insecure = RedisSettings { tls_insecure: true, ..settings.clone() };
+    RedisServer::check(&options(&insecure, None, None)).unwrap();
+    RedisServer::check(&options(&settings, Some(CA), None)).unwrap();
+    is_refused(RedisSettings { password: None, ..settings }, Some(CA));
+}
