@@ -7,9 +7,10 @@
 //! | `meta` | the clock, the last fence, the last number of arrival |
 //! | `job:ID`, with `:history`, `:reasons` | a job: what GitHub said, its spot, the claim on it |
 //! | `group:GROUP` | its queued jobs by age; `groups` and `heads:…` know the oldest of each |
-//! | `held`, `claims`, `paused`, `running` | the jobs that are not in a group, by what is asked of them |
+//! | `held`, `claims`, `paused`, `running`, `quiet` | jobs by what is asked of them: when due, when their claim runs out, since when silent |
 //! | `handler:NAME`, `holders` | which job a handler holds, which job's claim has a VM |
 //! | `vm:NAME`, `vms`, `vms:HOST` | VM records |
+//! | `notes` | what plugins remember |
 //! | `ended:ID`, `lease:NAME`, `broken:…` | tombstones, leases, documents set aside; these expire |
 //!
 //! A cluster needs no more than that a redirection is followed (`link`), since a verb touches one slot.
@@ -29,11 +30,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anklet_plugin_api::job::{Conclusion, JobId, News as JobNews};
+use anklet_plugin_api::job::{Conclusion, Job, JobId, News as JobNews};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{
     Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
-    Source, Store, StoreError, Want,
+    Silence, Source, Store, StoreError, Want,
 };
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
@@ -425,6 +426,18 @@ impl Store for RedisStore {
 
     fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.run(&scripts::RELEASE, &args::LeaseArgs::new(lease, None), done)
+    }
+
+    fn silent(&self, silence: &Silence) -> Result<Vec<Job>, StoreError> {
+        self.run(&scripts::SILENT, &args::SilenceArgs::from(silence), reply::jobs)
+    }
+
+    fn note(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.run(&scripts::NOTE, &json!({ "key": key }), |value| reply::maybe_text(&value))
+    }
+
+    fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError> {
+        self.run(&scripts::PUT_NOTE, &json!({ "key": key, "text": text }), done)
     }
 
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {

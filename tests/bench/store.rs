@@ -7,6 +7,7 @@
 #[path = "../../src/store"]
 mod store {
     pub(crate) mod embedded;
+    mod signals;
 }
 
 use std::fs::File;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anklet_plugin_api::job::{Group, Job, News, Phase};
 use anklet_plugin_api::scope::Scope;
-use anklet_plugin_api::store::{ClaimKey, Counted, GiveBack, Lease, Source, Want};
+use anklet_plugin_api::store::{ClaimKey, Counted, GiveBack, Lease, Silence, Source, Want};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
 use serde::Serialize;
@@ -13,6 +13,9 @@ use serde_json::Value;
 
 /// Lua's numbers are exact up to here; no duration of ours comes near.
 const MOST: i64 = 1 << 52;
+
+/// Silent jobs that one verb answers at most.
+const N_SILENT: usize = 1_000;
 
 /// Optional fields of a record that are left out of its JSON where they are none.
 const OPTIONAL_OF_VM: [&str; 4] = ["run", "registering_at", "registered_at", "_job"];
@@ -88,6 +91,25 @@ impl<'a> WantArgs<'a> {
             pass: want.pass.iter().map(base_of).collect(),
             take_over,
             life: millis(want.claim_life),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SilenceArgs {
+    scope: ScopeArgs,
+    first: String,
+    most: String,
+    limit: String,
+}
+
+impl From<&Silence> for SilenceArgs {
+    fn from(silence: &Silence) -> Self {
+        Self {
+            scope: ScopeArgs::from(&silence.scope),
+            first: millis(silence.first),
+            most: millis(silence.most),
+            limit: silence.limit.min(N_SILENT).to_string(),
         }
     }
 }

@@ -142,6 +142,10 @@ impl Fields {
         })
     }
 
+    pub(super) fn job(&self) -> Read<Job> {
+        self.of_job(|fields| fields.json("job"))
+    }
+
     pub(super) fn job_and_phase(&self) -> Read<(Job, Phase)> {
         self.of_job(|fields| Ok((fields.json("job")?, fields.phase()?)))
     }
@@ -198,7 +202,7 @@ fn transition(value: &Value) -> Read<Transition> {
     Ok(Transition { at: Moment(number(at)?), what: what.clone(), by })
 }
 
-/// A job's id, and those of the claims that are lost.
+/// The places in the list of claims asked about of those that are lost.
 pub(super) fn places(value: &Value) -> Read<Vec<usize>> {
     let Value::Array(list) = value else { return Ok(Vec::new()) };
     list.iter()
@@ -207,6 +211,20 @@ pub(super) fn places(value: &Value) -> Read<Vec<usize>> {
             other => Err(nonsense(&format!("{other:?}"))),
         })
         .collect()
+}
+
+/// Each a job by its fields.
+pub(super) fn jobs(value: Value) -> Read<Vec<Job>> {
+    let Value::Array(list) = value else { return Ok(Vec::new()) };
+    list.into_iter().map(|fields| Fields::read(fields)?.ok_or_else(|| nonsense("no fields"))?.job()).collect()
+}
+
+/// A list of one text or none.
+pub(super) fn maybe_text(value: &Value) -> Read<Option<String>> {
+    match value {
+        Value::Array(list) => list.first().map(text).transpose(),
+        _ => Ok(None),
+    }
 }
 
 /// The records of a host, by name; each as it can be read.

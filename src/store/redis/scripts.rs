@@ -51,6 +51,9 @@ verbs! {
     COUNTS: "count jobs", include_str!("lua/counts.lua");
     LEASE: "lease a name", include_str!("lua/lease.lua");
     RELEASE: "release a name", include_str!("lua/release.lua");
+    SILENT: "look for silent jobs", include_str!("lua/silent.lua");
+    NOTE: "read a note", include_str!("lua/note.lua");
+    PUT_NOTE: "write a note", include_str!("lua/put_note.lua");
     SET_ASIDE: "set a document aside", include_str!("lua/set_aside.lua");
 }
 

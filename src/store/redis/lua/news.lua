@@ -118,9 +118,12 @@ return main(function()
             move(known, 'q')
             tell_all()
         end
+        hear(known)
         put_job(known)
     elseif a.phase == '1' then
-        put_job(begin(a.runner))
+        local job = begin(a.runner)
+        hear(job)
+        put_job(job)
     else
         -- The end of a job tells for the first time which runner it had, if news was lost or late.
         local job, runner_known = known, known and known.f.runner
@@ -131,6 +134,7 @@ return main(function()
             note(job, 'completed')
             if is_claimed(job) then
                 tell(job.f.hd, 'finish', { job = job.id, concl = a.concl })
+                hear(job)
                 put_job(job)
             else
                 if unwatched then tell(unwatched.f._plugin, 'vm', { vm = unwatched.name }) end

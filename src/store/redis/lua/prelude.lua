@@ -89,7 +89,7 @@ local HOLD = { 'hd', 'ht', 'fn', 'lf', 'ex', 'mk', 'ps', 'vm', 'tk' }
 
 local function why_broken(f)
     local why = missing(f, { 'job', 'own', 'repo', 'ent', 'base', 'labels', 'run', 'full', 'spot' },
-        { 'v', 'att', 'age', 'seq', 'arr', 'phase', 'tries' })
+        { 'v', 'att', 'age', 'seq', 'arr', 'phase', 'tries', 'quiet' })
     if why then return why end
     if f.spot == 'c' then return missing(f, { 'hd', 'ht', 'fn' }, { 'lf', 'ex' }) end
     if f.spot == 'h' then return missing(f, {}, { 'due' }) end
@@ -109,6 +109,7 @@ end
 local function new_job(phase, spot)
     local f = {
         v = text(VERSION), phase = phase, spot = spot, tries = '0', arr = text(now),
+        quiet = text(now),
         seq = text(call('HINCRBY', P .. 'meta', 'seq', 1)), age = a.age or text(now), id = a.id, att = a.att,
         job = a.job, own = a.own, repo = a.repo, ent = a.ent, base = a.base, labels = a.labels, run = a.run, full = a.full,
     }
@@ -160,6 +161,9 @@ end
 
 -- The try in work does not count.
 local function uncount(job) job.f.tries = text(math.max(tonumber(job.f.tries) - 1, 0)) end
+
+-- News has moved it: its silence begins anew.
+local function hear(job) job.f.quiet, job.f.asked = text(now), nil end
 
 local function lose(job)
     local hold = take_hold(job)
@@ -225,6 +229,8 @@ local function keep_places(id, old, new)
     if (o.spot == 'r') ~= (n.spot == 'r') then call(n.spot == 'r' and 'SADD' or 'SREM', P .. 'running', id) end
     if o.ex ~= n.ex then set_sorted(P .. 'claims', n.ex, id) end
     if o.ps ~= n.ps then set_sorted(P .. 'paused', n.ps and n.age, member(new or old, id)) end
+    local was_quiet, is_quiet = o.spot ~= 'c' and o.quiet or nil, n.spot ~= 'c' and n.quiet or nil
+    if was_quiet ~= is_quiet then set_sorted(P .. 'quiet', is_quiet, member(new or old, id)) end
     -- A claim that moves to another job takes handler and VM along: they may be that job's already.
     if o.hd ~= n.hd then
         if o.hd and call('HGET', P .. 'handler:' .. o.hd, 'job') == id then call('HDEL', P .. 'handler:' .. o.hd, 'job') end
@@ -361,9 +367,12 @@ local function set_aside(kind, id)
     local f = read_hash(aside) or {}
     if f.hd and call('HGET', P .. 'handler:' .. f.hd, 'job') == id then call('HDEL', P .. 'handler:' .. f.hd, 'job') end
     if f.vm and call('HGET', P .. 'holders', f.vm) == id then call('HDEL', P .. 'holders', f.vm) end
-    if f.seq and f.age then call('ZREM', P .. 'paused', member(f, id)) end
+    if tonumber(f.seq) then
+        call('ZREM', P .. 'paused', member(f, id))
+        call('ZREM', P .. 'quiet', member(f, id))
+    end
     -- The group is known where the document still says so, or where the verb stumbled over it there.
-    if f.seq and f.base and f.ent and f.own and f.repo then
+    if tonumber(f.seq) and f.base and f.ent and f.own and f.repo then
         call('ZREM', P .. 'group:' .. group_of(f), member(f, id))
         keep_head(group_of(f), f)
     end
