@@ -61,10 +61,11 @@ impl Fault {
 
 /// Short limits, so that what hangs is given up soon.
 fn config(world: &World) -> String {
-    let limits = "limits: {github_call: 0.5, github_retry_total: 2, install_runner: 1.5, start_runner: 1.5, register_runner: 1.5, \
+    let limits = "limits: {github_call: 0.5, github_retry_total: 2, install_runner: 1.5, start_runner: 1.5, \
                   host_avoid_most: 0.2, job_hold_most: 0.2, ";
     let config = world
         .config(1)
+        .replace("register_runner: 5", "register_runner: 1.5")
         .replace("limits: {", limits)
         .replace("plugin: github,", "plugin: github, registration_timeout_seconds: 2,");
     config + "anka_timeouts: {list: 1, show: 1, clone: 1, start: 1, cp: 1, delete: 1, stop: 1}\n"

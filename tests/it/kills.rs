@@ -218,7 +218,7 @@ fn killed_and_back_without_the_queue_file() {
             let _ = fs::remove_file(world.home.path().join(format!(".config/anklet/anklet.db{end}")));
         }
         // Only the ledger knows of the VM, so that the runner may have been registered up to the moment of the kill.
-        let second = world.start(&world.config(1).replace("limits: {", "limits: {register_runner: 3, "));
+        let second = world.start(&world.config(1));
         world.assert_clean(&second);
         if !world.github.job(job).is_completed() {
             world.github.send_job_event(job, "queued");

@@ -99,7 +99,7 @@ impl World {
         let mut text = format!(
             "github_url: {}\ngithub_api_url: {}\nglobal_token: {TOKEN}\nglobal_receiver_secret: {SECRET}\nwork_dir: {}\n\
              claim_seconds: 3\nhost: {{cpu_count: 12, memory_bytes: 34359738368}}\n\
-             limits: {{fence_no_answer: 0.2, github_retry_first: 0.05, command_grace: 1, runner_list_lag: 1, job_hold_first: 0.1,\n\
+             limits: {{fence_no_answer: 0.2, github_retry_first: 0.05, command_grace: 1, runner_list_lag: 1, register_runner: 5, job_hold_first: 0.1,\n\
              \x20 host_avoid_first: 0.1, delete_retry: 0.5}}\n\
              plugins:\n  - {{name: RECEIVER, plugin: github_receiver, owner: acme, repo: app, port: {}}}\n",
             self.github.url(),

@@ -32,7 +32,7 @@ const SLACK: Duration = Duration::from_secs(30);
 
 /// Undoing ends this much before its limit: a command that does not hear TERM takes a second until it is killed, and then the claim has
 /// to be settled.
-const UNDO_RESERVE: Duration = Duration::from_secs(2);
+const UNDO_RESERVE: Duration = Duration::from_secs(3);
 
 /// One handler at work.
 pub(crate) struct Worker {
