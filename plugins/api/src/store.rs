@@ -445,8 +445,9 @@ pub enum StoreError {
     /// The claim was taken by another or its job went elsewhere.
     #[error("store: the claim is lost")]
     Lost,
-    /// A stored document cannot be read. It was set aside; the rest of the queue goes on.
-    #[error("store: {what} cannot be read and was set aside: {why}")]
+    /// A stored document cannot be read: asking again is of no use. It was set aside or, if it is of a newer version, stays for a newer
+    /// host; the rest of the queue goes on.
+    #[error("store: {what} cannot be read: {why}")]
     Broken {
         /// Which document.
         what: String,

@@ -80,10 +80,9 @@ impl Fail {
                 },
                 why: broken.why,
             },
-            Self::Newer { what, version } => StoreError::Away {
-                doing,
-                source: format!("{what} was written by a newer anklet (version {version} of its document)")
-                    .into(),
+            Self::Newer { what, version } => StoreError::Broken {
+                what,
+                why: format!("a newer anklet has written it (version {version} of its document)"),
             },
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anklet_plugin_api::job::{Conclusion, JobId, Phase};
-use anklet_plugin_api::name::{HostId, VmName};
+use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{Noted, Place, Source, Store, StoreError};
 use rusqlite::params;
 
@@ -76,7 +76,21 @@ fn newer_documents_stay_for_newer_hosts() {
         other.query_row("SELECT doc ->> '$.version' FROM jobs WHERE job = 1", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 2);
     let refused = store.news(&queued(2), Source::Webhook);
-    assert!(matches!(refused, Err(StoreError::Away { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Broken { .. })), "{refused:?}");
+}
+
+/// Whoever waits for the store to come back must not wait for that.
+#[test]
+fn a_vm_record_of_a_newer_version_is_no_outage() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.put_vm(None, &record("vm-1", 1)).unwrap();
+    connect(&folder.file()).execute("UPDATE vms SET doc = '{\"version\":2}'", []).unwrap();
+    assert_eq!(store.vms(&HostId::new("host-1")).unwrap(), []);
+    let adopted = store.adopt(&PluginName::new("h"), &VmName::new("vm-1"));
+    assert!(matches!(adopted, Err(StoreError::Broken { .. })), "{adopted:?}");
+    let written = store.put_vm(None, &record("vm-1", 1));
+    assert!(matches!(written, Err(StoreError::Broken { .. })), "{written:?}");
 }
 
 #[test]
