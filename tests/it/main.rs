@@ -28,5 +28,6 @@ mod secrets;
 mod signals;
 mod stages;
 mod support;
+mod sweep;
 mod webhooks;
 mod worlds;

@@ -87,6 +87,12 @@ limits! {
     running_look = 60_000;
     /// GitHub is asked about a running job after this long without news, and then as often.
     running_silence = 600_000;
+    /// Jobs of which nothing is heard are looked for this often.
+    sweep_look = 60_000;
+    /// GitHub is asked about a job that nobody holds after this long without news; then it doubles.
+    sweep_first = 600_000;
+    /// The longest time between two such questions.
+    sweep_most = 7_200_000;
     /// A failed deletion is tried again this often.
     delete_retry = 60_000;
     /// A refused cancellation, and a repository that cannot be seen, are asked about again this often.

@@ -81,6 +81,11 @@ impl Client {
         self.credentials.ledger(Subject::Repository(repository)).standing("core")
     }
 
+    /// How many calls an hour GitHub allows about the runners of `scope`, as far as it has said it.
+    pub fn hourly_limit(&self, scope: &Scope) -> Option<u64> {
+        self.credentials.ledger(Subject::Runners(scope)).standing("core").map(|standing| standing.limit)
+    }
+
     /// Until when no call about the runners of `scope` is made, because of a rate limit. Asking says the lines that are due about it.
     pub fn paused_until(&self, scope: &Scope) -> Option<Instant> {
         let ledger = self.credentials.ledger(Subject::Runners(scope));

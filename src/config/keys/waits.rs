@@ -53,6 +53,9 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("no_slot", "No VM is started this long after Anka said that no more can run."),
     ("running_look", "The VM of a running job is looked at this often."),
     ("running_silence", "GitHub is asked about a running job after this long without news."),
+    ("sweep_look", "Jobs of which nothing is heard are looked for this often."),
+    ("sweep_first", "GitHub is asked about a job that waits after this long without news; it doubles."),
+    ("sweep_most", "The longest time between two such questions."),
     ("delete_retry", "A VM that could not be deleted is tried again this often."),
     (
         "refused_retry",

@@ -19,6 +19,7 @@ use anklet_github::error::ClientError;
 use anklet_github::jobs::Cancellation;
 use anklet_github::observer::CallObserver;
 use anklet_github::runners::{Fence, RunnerDownload};
+use anklet_github::wire::JobState;
 
 /// GitHub names a new version of the runner every few weeks.
 const ARCHIVE_LIFE: Duration = Duration::from_secs(24 * 3_600);
@@ -143,6 +144,16 @@ impl Hub {
             Err(ClientError::NotFound { .. } | ClientError::Forbidden { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// How far all jobs of the job's run are.
+    pub(crate) fn jobs_of_run(&self, job: &Job, ear: &Ear<'_>) -> Result<Vec<JobState>, HubError> {
+        Ok(self.client.run_jobs(repository(job), job.run_id, ear)?)
+    }
+
+    /// How many calls an hour GitHub allows, as far as it has said it.
+    pub(crate) fn calls_an_hour(&self) -> Option<u64> {
+        self.client.hourly_limit(&self.scope)
     }
 
     /// The job of the same run that runs, or ran, on this VM.

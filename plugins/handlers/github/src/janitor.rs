@@ -1,7 +1,7 @@
 //! The janitor: sees to VM records that no handler has in hand, until VM and runner are gone.
 //!
 //! Those are failed deletions, runners that GitHub's list did not show yet, VMs whose runner works on a job nobody named, and what plugins left behind
-//! that are no longer in the config. It sleeps while there is nothing to see to.
+//! that are no longer in the config. Once a minute it sweeps; else it sleeps while there is nothing to see to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{at, never, select};
 use log::{error, info, warn};
 
+use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::{PluginName, VmName};
 use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::Store;
@@ -19,6 +20,7 @@ use anklet_plugin_api::vm::{Stage, VmRecord};
 use anklet_github::runners::Fence;
 
 use crate::desk::Desk;
+use crate::sweep::Sweep;
 use crate::worker::Worker;
 
 /// A record that nobody of this host can see to is complained about this often.
@@ -30,6 +32,7 @@ pub type IsLeased = Box<dyn Fn(&Arc<dyn Store>, &PluginName) -> bool + Send>;
 /// Cleans up for all handlers of a process.
 pub struct Janitor {
     pub(crate) sites: Vec<Worker>,
+    pub(crate) sweeps: Vec<Sweep>,
     pub(crate) desk: Desk,
     pub(crate) is_leased: IsLeased,
     pub(crate) complaints: BTreeMap<VmName, Instant>,
@@ -38,17 +41,25 @@ pub struct Janitor {
 impl Janitor {
     /// Works until `stop` closes.
     pub fn run(mut self, stop: &Stop) {
+        let shortest = |of: fn(&Limits) -> Duration| self.sites.iter().map(|site| of(site.limits())).min();
+        let retry = shortest(|limits| limits.delete_retry).unwrap_or(COMPLAINT_EVERY);
+        let sweep_look = shortest(|limits| limits.sweep_look).unwrap_or(COMPLAINT_EVERY);
+        let mut sweep_at = Instant::now() + sweep_look;
+        let mut round_at = Some(Instant::now());
         loop {
-            let is_left = self.round(stop);
-            let retry = self.sites.iter().map(|site| site.limits().delete_retry).min();
-            let next = match retry {
-                Some(retry) if is_left => at(Instant::now() + retry),
-                _ => never(),
-            };
+            if round_at.is_some_and(|round_at| round_at <= Instant::now()) {
+                round_at = self.round(stop).then(|| Instant::now() + retry);
+            }
             select! {
                 recv(stop.closed()) -> _ => return,
-                recv(self.desk.leavings()) -> _ => {}
-                recv(next) -> _ => {}
+                recv(self.desk.leavings()) -> _ => round_at = Some(Instant::now()),
+                recv(round_at.map_or_else(never, at)) -> _ => {}
+                recv(at(sweep_at)) -> _ => {
+                    for sweep in &mut self.sweeps {
+                        sweep.look(&self.sites[sweep.i_site]);
+                    }
+                    sweep_at = Instant::now() + sweep_look;
+                }
             }
         }
     }

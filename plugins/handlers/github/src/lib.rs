@@ -16,6 +16,7 @@ mod question;
 mod recover;
 mod scripts;
 mod shell;
+mod sweep;
 mod taken;
 mod turn;
 mod unknown;
@@ -80,7 +81,8 @@ pub fn janitor(
         .into_iter()
         .map(|(section, services)| Ok(worker(section, desk.clone(), &services, false)?.impatient()));
     let sites = sites.collect::<Result<Vec<_>, PluginError>>()?;
-    Ok(Janitor { sites, desk, is_leased, complaints: BTreeMap::new() })
+    let sweeps = sweep::sweeps(&sites);
+    Ok(Janitor { sites, sweeps, desk, is_leased, complaints: BTreeMap::new() })
 }
 
 fn worker(

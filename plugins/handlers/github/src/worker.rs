@@ -16,7 +16,7 @@ use anklet_plugin_api::plugin::Services;
 use anklet_plugin_api::report::{Report, Status};
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::Stop;
-use anklet_plugin_api::store::{Claim, ClaimView, JobSignal, Source, Store, StoreError};
+use anklet_plugin_api::store::{Claim, ClaimView, JobSignal, Lessee, Source, Store, StoreError};
 use anklet_plugin_api::vm::{Stage, VmHost, VmRecord};
 
 use anklet_github::shown::ShownStatus;
@@ -45,6 +45,7 @@ pub(crate) struct Worker {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vms: Arc<dyn VmHost>,
     pub(crate) host: Arc<dyn Host>,
+    pub(crate) lessee: Lessee,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) report: Arc<dyn Report>,
     pub(crate) signals: Receiver<JobSignal>,
@@ -110,6 +111,7 @@ impl Worker {
             store: Arc::clone(&services.store),
             vms: Arc::clone(&services.vms),
             host: Arc::clone(&services.host),
+            lessee: services.lessee.clone(),
             heartbeats: services.heartbeats.clone(),
             report: Arc::clone(&services.report),
             drain: services.drain.clone(),
