@@ -43,9 +43,11 @@ fn watch_children(root: u32, stop: &AtomicBool) -> BTreeSet<(Vec<u8>, Vec<u8>)> 
             let read = |name: &str| fs::read(format!("/proc/{process}/{name}")).unwrap_or_default();
             // Between its birth and its first word a child is still a copy of us.
             let is_copy = fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe == own_program);
-            let environment = read("environ");
-            if !is_copy && !String::from_utf8_lossy(&environment).contains(GUEST) {
-                shown.insert((read("cmdline"), environment));
+            let (before, words, environment) = (read("environ"), read("cmdline"), read("environ"));
+            // One that becomes another program in this moment shows the words of one and the environment of the other.
+            let is_whole = before == environment && !environment.is_empty();
+            if !is_copy && is_whole && !String::from_utf8_lossy(&environment).contains(GUEST) {
+                shown.insert((words, environment));
             }
         }
     }

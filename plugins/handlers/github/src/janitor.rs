@@ -90,7 +90,8 @@ impl Janitor {
     fn see_to(&mut self, i_site: usize, mut record: VmRecord) -> bool {
         let is_known = self.sites.iter().any(|site| site.section.name == record.plugin);
         if !is_known && (self.is_leased)(&self.sites[i_site].store, &record.plugin) {
-            return true;
+            // Another process sees to it for as long as it lives; or the store did not say.
+            return false;
         }
         let Some(site) = self.sites.iter().find(|site| site.section.scope == record.scope) else {
             self.complain(&record);
