@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod failures;
+mod fleet;
 mod github;
 mod http;
 mod install;

@@ -194,7 +194,7 @@ pub(crate) fn bare(program: &str) -> Command {
 }
 
 /// A port below those that the system gives to connections, which come and go beside the tests; each is given out once a process.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static N_GIVEN: AtomicUsize = AtomicUsize::new(0);
     let is_free = |port: &u16| {
         TcpListener::bind(("::", *port)).or_else(|_| TcpListener::bind(("0.0.0.0", *port))).is_ok()
