@@ -29,8 +29,8 @@ use std::sync::Arc;
 
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
-use anklet_plugin_api::section::Section;
-use log::info;
+use anklet_plugin_api::section::{RegistrationMode, Section};
+use log::{error, info, warn};
 
 use anklet_github::shown::ShownStatus;
 
@@ -61,6 +61,7 @@ impl Plugin for GithubHandler {
     fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
         let mut worker = worker(self.section, self.desk, &services, true)?.listening();
         info!("starting github plugin");
+        say_what_has_no_effect(&worker.section);
         worker.status(Status::Idle);
         let Ok(held) = worker.read_held() else { return Ok(()) };
         services.ready.tell();
@@ -68,6 +69,19 @@ impl Plugin for GithubHandler {
         worker.turns();
         worker.status(Status::Stopped);
         Ok(())
+    }
+}
+
+/// Keys that are understood but not acted on yet must not be missed in silence.
+fn say_what_has_no_effect(section: &Section) {
+    if section.registration_mode == RegistrationMode::Jit {
+        warn!("`registration_mode: jit` has no effect in this version; runners are registered with tokens");
+    }
+    if !section.mounts.is_empty() {
+        error!("`host_to_guest_folder_mounts` has no effect in this version; jobs run without the folders");
+    }
+    if section.explain_cancellations {
+        warn!("`explain_cancellations` has no effect in this version; the log says why a run was cancelled");
     }
 }
 
