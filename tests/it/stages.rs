@@ -94,10 +94,18 @@ impl Stage {
         }
         let id = world.github.create_job(job);
         match (self, self.command(), token) {
-            (_, Some((verb, word)), _) => anklet.wait_for("the command", || {
-                let calls = world.anka.calls(verb);
-                calls.iter().any(|call| call.argv.iter().any(|argument| argument.contains(word)))
-            }),
+            (_, Some((verb, word)), _) => {
+                anklet.wait_for("the command", || {
+                    let calls = world.anka.calls(verb);
+                    calls.iter().any(|call| call.argv.iter().any(|argument| argument.contains(word)))
+                });
+                if !how["hang"].is_null() {
+                    // Past its effect, where it is to hang after it.
+                    anklet.wait_for("the hanging", || {
+                        world.anka.trace().iter().any(|line| line.event == "hang" && line.verb == verb)
+                    });
+                }
+            }
             (_, _, Some(rule)) => anklet.wait_for("the call", || world.github.rule_hits(rule) > 0),
             (Self::Running, ..) => anklet.wait_message("job found registered runner and is now in progress"),
             _ => anklet.wait_message("job is waiting for registered runner"),

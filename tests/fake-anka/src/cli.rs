@@ -96,6 +96,7 @@ fn perform(call: &Call) -> Outcome {
     };
     call.kill_caller_at(Moment::Before);
     if action.hangs(Moment::Before) {
+        call.world.trace(&TraceLine::new("hang", &call.verb));
         hang(action);
     }
     pause(call, delay / 2);
@@ -113,6 +114,7 @@ fn perform(call: &Call) -> Outcome {
         let _ = later(call, ms);
     }
     if action.hangs(Moment::After) {
+        call.world.trace(&TraceLine::new("hang", &call.verb));
         hang(action);
     }
     call.kill_caller_at(Moment::After);

@@ -15,7 +15,7 @@ use crate::clock::now_ms;
 pub struct TraceLine {
     /// Milliseconds since 1970, with a fraction.
     pub at_ms: f64,
-    /// `start` and `end` of a command; `vm` when a VM changes; `rule` when one is used; `guest` for a tool run in a
+    /// `start` and `end` of a command; `hang` when it does as it was planned to; `vm` when a VM changes; `rule` when one is used; `guest` for a tool run in a
     /// VM; `corruption` when a pull met another pull or a clone.
     pub event: String,
     /// The process that wrote the line.
