@@ -105,6 +105,7 @@ impl Daemon {
 
     fn run(mut self) -> ExitCode {
         let heartbeat = self.shared.start_heartbeat(&self.sender);
+        let document = self.shared.start_document();
         self.start_next();
         loop {
             if self.hands.is_empty() && (self.waiting.is_empty() || self.is_stopping()) {
@@ -124,6 +125,9 @@ impl Daemon {
                     return ExitCode::FAILURE;
                 }
             }
+        }
+        if let Some(document) = document {
+            document.end();
         }
         heartbeat.end();
         info!("anklet (and all plugins) shut down");

@@ -2,6 +2,7 @@
 //!
 //! A report is a few words under a lock; the host is measured only while a page is made.
 
+mod document;
 mod host;
 mod old;
 mod page;
@@ -17,14 +18,17 @@ use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::time::Moment;
 
+use self::host::HostMeter;
 use crate::registry::{self, Role};
 
+pub(crate) use document::DocumentThread;
 pub(crate) use server::{MetricsError, MetricsServer};
 
 /// All that is counted.
 #[derive(Default)]
 pub(crate) struct Metrics {
     plugins: Mutex<BTreeMap<usize, PluginMetrics>>,
+    meter: HostMeter,
 }
 
 /// What is counted of one plugin.
@@ -75,6 +79,18 @@ impl Metrics {
         let mut plugins = self.lock();
         let place = plugins.len();
         plugins.insert(place, plugin);
+    }
+
+    /// The document about this process, as `/metrics/v1` shows it.
+    fn document(&self) -> serde_json::Value {
+        old::document(&self.plugins(), &self.meter.measure())
+    }
+
+    /// What the Go program would call the document of this process: it bears the name of the first plugin. None without plugins.
+    fn key(&self) -> Option<String> {
+        let plugins = self.lock();
+        let first = plugins.values().next()?;
+        Some(format!("anklet/metrics/{}/{}", first.owner, first.name))
     }
 
     /// A copy of everything as it is now.

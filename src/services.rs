@@ -27,9 +27,10 @@ use crate::crew::{self, Hand};
 use crate::daemon::Event;
 use crate::host::process::{process_id_text, process_is_gone};
 use crate::host::{DEFAULT_SLOTS, HostSettings, MacHost};
-use crate::metrics::{MetricsError, MetricsServer, SharedMetrics};
+use crate::metrics::{DocumentThread, MetricsError, MetricsServer, SharedMetrics};
 use crate::registry::{self, Role};
 use crate::store::Stores;
+use crate::store::redis::Keys;
 
 /// A service that cannot be had. The message is constant, since alarms are built on it.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     host: Arc<MacHost>,
     anka: Arc<Anka>,
     stores: Stores,
+    metrics_keys: Option<Keys>,
     heartbeats: Heartbeats,
     metrics: SharedMetrics,
     _metrics_server: MetricsServer,
@@ -79,10 +81,12 @@ impl Shared {
         for plugin in &config.plugins {
             metrics.add(&plugin.section);
         }
+        let stores = Stores::open(config, &process).map_err(no_database)?;
         Ok(Self {
             host: Arc::new(host),
             anka,
-            stores: Stores::open(config, &process).map_err(no_database)?,
+            metrics_keys: stores.metrics_keys(config, &process).map_err(no_database)?,
+            stores,
             heartbeats: Heartbeats::default(),
             _metrics_server: metrics_server(config, &metrics)?,
             metrics,
@@ -169,6 +173,12 @@ impl Shared {
         });
         let thread = spawned.map_err(|error| error!(error:% = error; "cannot start the heartbeat")).ok();
         HeartbeatThread { heartbeats: self.heartbeats.clone(), stopper, thread }
+    }
+
+    /// Starts the thread that tells the fleet of this process; none where there is no Redis.
+    pub(crate) fn start_document(&self) -> Option<DocumentThread> {
+        let started = DocumentThread::start(self.metrics_keys.clone()?, &self.metrics);
+        started.map_err(|error| error!(error:% = error; "cannot write the metrics to the database")).ok()?
     }
 
     /// Starts the janitor, once every handler has read what it held; none is needed without handlers.

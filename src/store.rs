@@ -12,7 +12,7 @@ use std::time::Duration;
 use anklet_plugin_api::store::Store;
 
 use self::embedded::EmbeddedStore;
-use self::redis::RedisServer;
+use self::redis::{Keys, RedisServer};
 use crate::config::{Config, DatabaseChoice, PluginConfig, RedisSettings};
 
 /// An ended job is remembered for this much longer than its webhook can be redelivered.
@@ -66,6 +66,19 @@ impl Stores {
                 let server = self.server(settings).ok_or("the Redis server is not in use")?;
                 Ok(server.queue(&queue))
             }
+        }
+    }
+
+    /// Where the document about this process goes: the database of the metrics, else that of the first plugin that has one.
+    pub(crate) fn metrics_keys(&self, config: &Config, process: &str) -> Result<Option<Keys>, String> {
+        let Some(plugin) = config.plugins.first() else { return Ok(None) };
+        match &config.metrics.database {
+            Some(settings) if self.server(settings).is_none() => {
+                let options = redis_options(settings, plugin, config, process)?;
+                Ok(Some(Keys::open(&options)))
+            }
+            Some(settings) => Ok(self.server(settings).map(|server| server.keys())),
+            None => Ok(self.servers.first().map(|(_, server)| server.keys())),
         }
     }
 

@@ -8,7 +8,6 @@ use thiserror::Error;
 
 use anklet_http::{Limits, Request, Response, Running, Server, ServerError};
 
-use super::host::HostMeter;
 use super::{SharedMetrics, old, page};
 use crate::config::MetricsSettings;
 
@@ -41,8 +40,7 @@ impl MetricsServer {
     pub(crate) fn start(settings: &MetricsSettings, metrics: SharedMetrics) -> Result<Self, MetricsError> {
         let server = bind(settings)?;
         let port = server.local_addr().port();
-        let meter = HostMeter::default();
-        let running = server.serve(Arc::new(move |request| answer(request, &metrics, &meter)))?;
+        let running = server.serve(Arc::new(move |request| answer(request, &metrics)))?;
         info!(port = port; "metrics server started");
         Ok(Self { _running: running })
     }
@@ -67,21 +65,20 @@ fn bind(settings: &MetricsSettings) -> Result<Server, MetricsError> {
     }
 }
 
-fn answer(request: &Request, metrics: &SharedMetrics, meter: &HostMeter) -> Response {
+fn answer(request: &Request, metrics: &SharedMetrics) -> Response {
     if !matches!(request.method(), "GET" | "HEAD") {
         return Response::text(405, "only GET\n").header("Allow", "GET, HEAD");
     }
     match (request.path(), request.query_value("format")) {
         ("/metrics", _) => {
-            let text = page::text(&metrics.plugins(), &meter.measure());
+            let text = page::text(&metrics.plugins(), &metrics.meter.measure());
             Response::new(200).body("text/plain; version=0.0.4; charset=utf-8", text)
         }
         ("/metrics/v1", Some("prometheus")) => {
-            Response::text(200, old::text(&metrics.plugins(), &meter.measure()))
+            Response::text(200, old::text(&metrics.plugins(), &metrics.meter.measure()))
         }
         ("/metrics/v1", Some("json")) => {
-            let document = old::document(&metrics.plugins(), &meter.measure());
-            Response::new(200).body("application/json", document.to_string())
+            Response::new(200).body("application/json", metrics.document().to_string())
         }
         ("/metrics/v1", _) => {
             Response::text(400, "unsupported format, please use '?format=prometheus' or '?format=json'\n")

@@ -17,6 +17,7 @@
 
 mod args;
 mod breaker;
+mod keys;
 mod link;
 mod news;
 mod reply;
@@ -44,6 +45,8 @@ use redis::{ErrorKind, Value};
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
+
+pub(crate) use self::keys::Keys;
 
 use self::breaker::Backoff;
 use self::link::{Link, LinkError};
@@ -157,6 +160,11 @@ impl RedisServer {
             }
             Err(error) => Err(OpenError::Away(error.to_string())),
         }
+    }
+
+    /// What lies beside the queues.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::on(&self.link)
     }
 
     /// A queue.

@@ -23,6 +23,7 @@ mod load;
 mod metrics;
 mod queue;
 mod redeliver;
+mod redis_keys;
 mod rooms;
 mod runners;
 mod secrets;

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
-use redis::{Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
+use redis::{Cmd, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
 use thiserror::Error;
 
 use super::breaker::{Backoff, Breaker};
-use super::scripts::{Compiled, Verb};
+use super::scripts::Verb;
 use super::server::{Node, Server};
 
 /// A connection that was not used for so long may have been cut by something on the way.
@@ -26,13 +26,30 @@ const TRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why a verb was not answered.
 #[derive(Debug, Error)]
-pub(super) enum LinkError {
+pub(crate) enum LinkError {
     /// The pause after a failure is not over.
     #[error("Redis at {node} did not answer; asked again in {left:?}")]
-    Paused { node: Node, left: Duration },
+    Paused {
+        /// The server.
+        node: Node,
+        /// Until it is asked again.
+        left: Duration,
+    },
     /// What the client says.
     #[error("Redis at {node}: {source}")]
-    Failed { node: Node, source: RedisError },
+    Failed {
+        /// The server.
+        node: Node,
+        /// Its words.
+        source: RedisError,
+    },
+}
+
+impl LinkError {
+    /// Whether the server has understood and will not, so that asking again is of no use.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed { node, source } if matches!(cure(source, node), Cure::Refused))
+    }
 }
 
 pub(super) struct Link {
@@ -98,6 +115,33 @@ impl Link {
 
     /// Runs a verb on a queue's node, whatever it takes within the deadlines.
     pub(super) fn run(&self, verb: &Verb, queue: &str, args: &[&str]) -> Result<Value, LinkError> {
+        self.ask(queue, &|connection, asking| {
+            let script = verb.script();
+            let mut by = |command: &str, script: &str| {
+                let command = cmd(command).arg(script).arg(1).arg(queue).arg(args).clone();
+                send(connection, &command, asking)
+            };
+            match by("EVALSHA", &script.hash) {
+                // The server has forgotten it.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    by("EVAL", &script.text)
+                }
+                sent => sent,
+            }
+        })
+    }
+
+    /// Runs a command about this key on the key's node; it may be run twice.
+    pub(super) fn command(&self, key: &str, command: &Cmd) -> Result<Value, LinkError> {
+        self.ask(key, &|connection, asking| send(connection, command, asking))
+    }
+
+    /// Asks the node that a queue, or a key, lives on.
+    fn ask(
+        &self,
+        queue: &str,
+        send: &dyn Fn(&mut Connection, bool) -> RedisResult<Value>,
+    ) -> Result<Value, LinkError> {
         let mut node = self.home(queue);
         if let Some(left) = self.breaker.pause() {
             return Err(LinkError::Paused { node, left });
@@ -110,7 +154,7 @@ impl Link {
             let is_fresh = taken.is_none();
             let sent = match taken.map_or_else(|| self.connect(&node), Ok) {
                 Ok(mut connection) => {
-                    let sent = send(&mut connection, verb.script(), queue, args, std::mem::take(&mut asking));
+                    let sent = send(&mut connection, std::mem::take(&mut asking));
                     self.keep(&node, connection, sent.as_ref().err());
                     sent
                 }
@@ -232,26 +276,12 @@ impl Link {
     }
 }
 
-/// Runs a script by its hash, or whole where the server has forgotten it.
-fn send(
-    connection: &mut Connection,
-    script: &Compiled,
-    queue: &str,
-    args: &[&str],
-    asking: bool,
-) -> RedisResult<Value> {
-    let mut by = |command: &str, script: &str| {
-        if asking {
-            cmd("ASKING").exec(connection)?;
-        }
-        cmd(command).arg(script).arg(1).arg(queue).arg(args).query(connection)
-    };
-    match by("EVALSHA", &script.hash) {
-        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-            by("EVAL", &script.text)
-        }
-        sent => sent,
+/// Sends one command; `asking` says that the node only holds the key for the moment of a move.
+fn send(connection: &mut Connection, command: &Cmd, asking: bool) -> RedisResult<Value> {
+    if asking {
+        cmd("ASKING").exec(connection)?;
     }
+    command.query(connection)
 }
 
 fn cure(error: &RedisError, node: &Node) -> Cure {

@@ -17,7 +17,7 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// One server, or one node of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) host: String,
     pub(super) port: u16,
 }
