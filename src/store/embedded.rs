@@ -14,6 +14,7 @@ mod groups;
 mod lock;
 mod news;
 mod open;
+mod questions;
 mod records;
 mod silence;
 mod tables;
@@ -29,8 +30,8 @@ use std::time::Duration;
 use anklet_plugin_api::job::{Conclusion, Job, JobId, News};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{
-    Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
-    Silence, Source, Store, StoreError, Want,
+    ByHand, Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Dossier, Entry, GiveBack, JobSignal, Lease,
+    Leased, Noted, Notice, Silence, Source, Spot, Store, StoreError, Survey, Want,
 };
 use anklet_plugin_api::vm::VmRecord;
 use crossbeam_channel::Receiver;
@@ -153,8 +154,8 @@ impl Store for EmbeddedStore {
         self.run("leave a job running", |tx| tx.end(key, ends::leave_running))
     }
 
-    fn finish(&self, key: &ClaimKey, _conclusion: &Conclusion) -> Result<(), StoreError> {
-        self.run("finish a job", |tx| tx.end(key, |job, _| ends::finish(job)))
+    fn finish(&self, key: &ClaimKey, conclusion: &Conclusion) -> Result<(), StoreError> {
+        self.run("finish a job", |tx| tx.end(key, |job, now| ends::finish(job, conclusion, now)))
     }
 
     fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError> {
@@ -179,6 +180,30 @@ impl Store for EmbeddedStore {
 
     fn counts(&self) -> Result<Counts, StoreError> {
         self.run("count jobs", |tx| tx.counts())
+    }
+
+    fn survey(&self) -> Result<Survey, StoreError> {
+        self.run("survey the queue", |tx| tx.survey())
+    }
+
+    fn list(&self, spot: Spot, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.run("list jobs", |tx| tx.list(spot, limit))
+    }
+
+    fn examine(&self, job: JobId) -> Result<Dossier, StoreError> {
+        self.run("examine a job", |tx| tx.examine(job))
+    }
+
+    fn by_hand(&self, job: JobId, what: &ByHand) -> Result<bool, StoreError> {
+        self.run("change a job by hand", |tx| tx.by_hand(job, what))
+    }
+
+    fn post(&self, key: &str, text: &str, life: Duration) -> Result<(), StoreError> {
+        self.run("put up a notice", |tx| tx.post(key, text, life))
+    }
+
+    fn notices(&self, prefix: &str) -> Result<Vec<Notice>, StoreError> {
+        self.run("read notices", |tx| tx.notices(prefix))
     }
 
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {

@@ -11,7 +11,8 @@
 //! | `handler:NAME`, `holders` | which job a handler holds, which job's claim has a VM |
 //! | `vm:NAME`, `vms`, `vms:HOST` | VM records |
 //! | `notes` | what plugins remember |
-//! | `ended:ID`, `lease:NAME`, `broken:…` | tombstones, leases, documents set aside; these expire |
+//! | `notice:KEY`, `notices` | what processes say of themselves, and until when it is up |
+//! | `ended:ID`, `last:ID`, `lease:NAME`, `broken:…` | tombstones, what ended jobs were, leases, documents set aside; these expire |
 //!
 //! A cluster needs no more than that a redirection is followed (`link`), since a verb touches one slot.
 
@@ -34,8 +35,8 @@ use std::time::Duration;
 use anklet_plugin_api::job::{Conclusion, Job, JobId, News as JobNews};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{
-    Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
-    Silence, Source, Store, StoreError, Want,
+    ByHand, Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Dossier, Entry, GiveBack, JobSignal, Lease,
+    Leased, Noted, Notice, Silence, Source, Spot, Store, StoreError, Survey, Want,
 };
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
@@ -59,6 +60,8 @@ use crate::config::RedisSettings;
 /// Broken documents that one verb sets aside before it gives up.
 const N_BROKEN: usize = 16;
 
+/// Jobs that one verb lists at most.
+const N_LISTED: usize = 1_000;
 /// How long a start waits for the subscription, so that no news of the first moment is missed.
 const NEWS_LIMIT: Duration = Duration::from_secs(1);
 
@@ -378,8 +381,9 @@ impl Store for RedisStore {
         self.run(&scripts::LEAVE_RUNNING, &args::KeyArgs::from(key), done)
     }
 
-    fn finish(&self, key: &ClaimKey, _conclusion: &Conclusion) -> Result<(), StoreError> {
-        self.run(&scripts::FINISH, &args::KeyArgs::from(key), done)
+    fn finish(&self, key: &ClaimKey, conclusion: &Conclusion) -> Result<(), StoreError> {
+        let args = args::FinishArgs { key: key.into(), concl: conclusion.to_string() };
+        self.run(&scripts::FINISH, &args, done)
     }
 
     fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError> {
@@ -421,6 +425,46 @@ impl Store for RedisStore {
         })
     }
 
+    fn survey(&self) -> Result<Survey, StoreError> {
+        self.run(&scripts::SURVEY, &json!({}), |value| whole(value)?.survey())
+    }
+
+    fn list(&self, spot: Spot, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let spot = match spot {
+            Spot::Queued => "q",
+            Spot::Held => "h",
+            Spot::Claimed => "c",
+            Spot::Running => "r",
+        };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let limit = limit.min(N_LISTED).to_string();
+        self.run(&scripts::LIST, &json!({ "spot": spot, "limit": limit }), reply::entries)
+    }
+
+    fn examine(&self, job: JobId) -> Result<Dossier, StoreError> {
+        self.run(&scripts::EXAMINE, &json!({ "id": job }), |value| whole(value)?.dossier())
+    }
+
+    fn by_hand(&self, job: JobId, what: &ByHand) -> Result<bool, StoreError> {
+        let args = match what {
+            ByHand::Retry => json!({ "id": job, "what": "retry" }),
+            ByHand::Remove => json!({ "id": job, "what": "remove" }),
+            ByHand::Say(text) => json!({ "id": job, "what": "say", "text": text }),
+        };
+        self.run(&scripts::BY_HAND, &args, |value| Ok(reply::text(&value)? == "1"))
+    }
+
+    fn post(&self, key: &str, text: &str, life: Duration) -> Result<(), StoreError> {
+        let args = json!({ "key": key, "text": text, "life": args::millis(life) });
+        self.run(&scripts::POST, &args, done)
+    }
+
+    fn notices(&self, prefix: &str) -> Result<Vec<Notice>, StoreError> {
+        self.run(&scripts::NOTICES, &json!({ "prefix": prefix }), |value| reply::notices(&value))
+    }
+
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {
         match self.send_lease(lease, None)? {
             Leased::Theirs { host, process, .. }
@@ -451,6 +495,10 @@ impl Store for RedisStore {
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         self.server.news.subscribe(&self.prefix, handler)
     }
+}
+
+fn whole(value: Value) -> Result<Fields, Unreadable> {
+    Fields::read(value)?.ok_or_else(|| Unreadable { document: None, version: 0, why: "no fields".to_owned() })
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it stands beside readers that can fail")]

@@ -27,6 +27,7 @@ mod made;
 pub mod model;
 pub mod news;
 mod pair;
+pub mod questions;
 pub mod runners;
 pub mod silence;
 mod step;
@@ -213,6 +214,16 @@ macro_rules! store_conformance {
                 a_claimed_job_is_not_silent
                 silent_jobs_come_by_scope_and_age
                 notes_are_kept
+            }
+            questions {
+                a_survey_tells_what_waits
+                lists_come_by_place_and_age
+                a_queued_job_has_its_position
+                an_ended_job_is_remembered
+                a_job_is_retried_by_hand
+                a_job_is_removed_by_hand
+                a_line_is_added_by_hand
+                notices_are_up_for_their_life
             }
             crowd {
                 a_crowd_of_handlers_ends_each_job_once

@@ -125,6 +125,25 @@ pub trait Store: Send + Sync {
     /// How many jobs are where; for tests, health and metrics.
     fn counts(&self) -> Result<Counts, StoreError>;
 
+    /// What waits, by group, with the oldest of each: its cost grows with the groups and not with the jobs.
+    fn survey(&self) -> Result<Survey, StoreError>;
+
+    /// At most `limit` jobs that are in such a place: queued ones the oldest first, held ones the next due first, the others in any order.
+    fn list(&self, spot: Spot, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// All that is known of one job, also when it has ended.
+    fn examine(&self, job: JobId) -> Result<Dossier, StoreError>;
+
+    /// Does what a person at the command line asks for; false if the job is unknown or not where that makes sense.
+    fn by_hand(&self, job: JobId, what: &ByHand) -> Result<bool, StoreError>;
+
+    /// Puts a notice up under a key for `life`, in place of what was there; a `life` of zero takes it down. The same text again only prolongs it:
+    /// the moment since when it says so stays.
+    fn post(&self, key: &str, text: &str, life: Duration) -> Result<(), StoreError>;
+
+    /// All notices that are up and whose key begins so, by key.
+    fn notices(&self, prefix: &str) -> Result<Vec<Notice>, StoreError>;
+
     /// Takes or renews the lease on a name (a plugin's, a hook's) for `life`. A lease whose holder is another process of the same host that
     /// has ended (`lease.predecessor_is_gone`) is taken at once; any other is respected until it runs out.
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError>;
@@ -319,8 +338,21 @@ pub enum Place {
     Running,
 }
 
+/// The kinds of [`Place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// See [`Place::Queued`].
+    Queued,
+    /// See [`Place::Held`].
+    Held,
+    /// See [`Place::Claimed`].
+    Claimed,
+    /// See [`Place::Running`].
+    Running,
+}
+
 /// A stored job as people and tests see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// The job.
     pub job: Job,
@@ -332,6 +364,96 @@ pub struct Entry {
     pub attempts: u32,
     /// What happened to it, oldest first; the newest 64.
     pub history: Vec<Transition>,
+    /// The VM of the claim on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmName>,
+    /// When the claim on it runs out unless it is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_until: Option<Moment>,
+    /// The hosts that leave the job alone, each until its moment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub avoided_by: BTreeMap<HostId, Moment>,
+}
+
+/// What is known of a job.
+#[derive(Clone, Debug)]
+pub struct Dossier {
+    /// Now, by the store's clock.
+    pub at: Moment,
+    /// The job, as long as it is stored.
+    pub entry: Option<Entry>,
+    /// How many jobs come before it, while it is queued in its group.
+    pub ahead: Option<Ahead>,
+    /// How it ended, for as long as its tombstone stands.
+    pub ended: Option<Ended>,
+}
+
+/// Jobs that come before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// In the same group.
+    pub in_group: u64,
+    /// In all groups of the queue.
+    pub in_queue: u64,
+}
+
+/// What a tombstone tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// The highest `run_attempt` that has ended.
+    pub run_attempt: u32,
+    /// The job as it was when it went; none if it was never stored. Only its job, phase, attempts and history tell something.
+    pub last: Option<Entry>,
+}
+
+/// What a person at the command line can do to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ByHand {
+    /// A held job is queued at once, and no host avoids the job any more; for queued and held ones.
+    Retry,
+    /// The job goes and a tombstone stays, wherever it was; a claim on it is lost.
+    Remove,
+    /// A line in the job's history.
+    Say(String),
+}
+
+/// A notice that is up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Its key.
+    pub key: String,
+    /// What it says.
+    pub text: String,
+    /// Since when it says so, by the store's clock.
+    pub since: Moment,
+    /// When it comes down unless it is prolonged.
+    pub until: Moment,
+}
+
+/// What waits in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Now, by the store's clock.
+    pub at: Moment,
+    /// Held until due.
+    pub held: u64,
+    /// Claimed, paused ones included.
+    pub claimed: u64,
+    /// Running without a claim.
+    pub running: u64,
+    /// VM records.
+    pub vms: u64,
+    /// Groups with queued jobs.
+    pub groups: BTreeMap<Group, Waiting>,
+}
+
+/// The queued jobs of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub n_jobs: u64,
+    /// The age of the oldest: GitHub's date of it, else when it came.
+    pub oldest_at: Moment,
 }
 
 /// A line of a job's history.
@@ -339,7 +461,8 @@ pub struct Entry {
 pub struct Transition {
     /// When, by the store's clock.
     pub at: Moment,
-    /// What: `queued`, `claimed`, `taken over`, `adopted`, `paused`, `resumed`, `stage …`, `in_progress`, `completed`, `given back: …`, `left running`.
+    /// What: `queued`, `claimed`, `taken over`, `adopted`, `paused`, `resumed`, `stage …`, `in_progress`, `completed`, `given back: …`, `left running`,
+    /// `retried by hand`, `removed by hand`, and what [`ByHand::Say`] says.
     pub what: String,
     /// The handler and host concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]

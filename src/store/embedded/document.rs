@@ -259,7 +259,32 @@ impl StoredJob {
             }
             Spot::Running => Place::Running,
         };
-        Entry { job: self.job, phase: self.phase, place, attempts: self.attempts, history: self.history }
+        let hold = self.hold().cloned();
+        let avoids = self.hosts.into_iter().filter(|(_, view)| view.avoid_until > now);
+        Entry {
+            job: self.job,
+            phase: self.phase,
+            place,
+            attempts: self.attempts,
+            history: self.history,
+            claimed_until: hold.as_ref().map(|hold| hold.expires_at),
+            vm: hold.and_then(|hold| hold.vm),
+            avoided_by: avoids.map(|(host, view)| (host, view.avoid_until)).collect(),
+        }
+    }
+
+    /// What is kept of a job that goes.
+    pub(super) fn to_last(&self) -> Entry {
+        Entry {
+            job: self.job.clone(),
+            phase: self.phase.clone(),
+            place: Place::Running,
+            attempts: self.attempts,
+            history: self.history.clone(),
+            vm: None,
+            claimed_until: None,
+            avoided_by: BTreeMap::new(),
+        }
     }
 }
 

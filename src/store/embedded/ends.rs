@@ -1,6 +1,6 @@
 //! How a claim ends, and what that leaves of the job. No SQL here.
 
-use anklet_plugin_api::job::Phase;
+use anklet_plugin_api::job::{Conclusion, Phase};
 use anklet_plugin_api::store::{Counted, GiveBack};
 use anklet_plugin_api::time::Moment;
 
@@ -60,6 +60,11 @@ pub(super) fn leave_running(mut job: StoredJob, now: Moment) -> Changes {
 }
 
 /// The job is over: the entry goes, a tombstone stays.
-pub(super) fn finish(job: StoredJob) -> Changes {
+pub(super) fn finish(mut job: StoredJob, conclusion: &Conclusion, now: Moment) -> Changes {
+    if !matches!(job.phase, Phase::Completed { .. }) {
+        let runner = job.phase.runner().map(str::to_owned);
+        job.phase = Phase::Completed { conclusion: conclusion.clone(), runner };
+        job.note(now, "completed", None);
+    }
     Changes { tombstone: Some(job.job.clone()), removed: vec![job], ..Changes::default() }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anklet_plugin_api::job::JobId;
+use anklet_plugin_api::job::{JobId, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::ClaimKey;
 use anklet_plugin_api::time::Moment;
@@ -105,6 +105,9 @@ impl Tx<'_> {
     /// Carries out what the rules have decided.
     pub(super) fn apply(&mut self, changes: Changes) -> Result<(), Fail> {
         for job in &changes.removed {
+            if matches!(job.phase, Phase::Completed { .. }) {
+                self.remember(job)?;
+            }
             self.remove_job(job)?;
             self.point("job removed");
         }
@@ -197,7 +200,7 @@ impl Tx<'_> {
 }
 
 /// Reads the columns `seq, grp, version, doc`.
-fn read_job(row: &Row<'_>) -> Result<StoredJob, Fail> {
+pub(super) fn read_job(row: &Row<'_>) -> Result<StoredJob, Fail> {
     let (seq, version): (i64, u32) = (row.get(0)?, row.get(2)?);
     let parsed = match row.get_ref(3)?.as_str() {
         Ok(doc) => serde_json::from_str::<StoredJob>(doc).map_err(|error| error.to_string()),

@@ -161,6 +161,13 @@ pub(super) struct PauseArgs<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct FinishArgs<'a> {
+    #[serde(flatten)]
+    pub(super) key: KeyArgs<'a>,
+    pub(super) concl: String,
+}
+
+#[derive(Serialize)]
 pub(super) struct GiveBackArgs<'a> {
     #[serde(flatten)]
     key: KeyArgs<'a>,

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anklet_plugin_api::job::{Conclusion, Group, Job, JobId, Phase};
-use anklet_plugin_api::name::{HostId, PluginName};
-use anklet_plugin_api::store::{Claim, ClaimKey, Counts, Entry, Place, Transition};
+use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::store::{
+    Ahead, Claim, ClaimKey, Counts, Dossier, Ended, Entry, Notice, Place, Survey, Transition, Waiting,
+};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
 use redis::Value;
@@ -169,8 +171,56 @@ impl Fields {
                 place,
                 attempts: fields.number("tries")?,
                 history: fields.list("history").iter().map(transition).collect::<Read<_>>()?,
+                vm: fields.maybe("vm")?.map(VmName::new),
+                claimed_until: fields.maybe("until")?.map(|at| number(&at).map(Moment)).transpose()?,
+                avoided_by: fields.avoids()?,
             })
         })
+    }
+
+    fn avoids(&self) -> Read<BTreeMap<HostId, Moment>> {
+        let pairs = self.list("avoids").chunks_exact(2);
+        pairs.map(|pair| Ok((HostId::new(text(&pair[0])?), Moment(number(&text(&pair[1])?)?)))).collect()
+    }
+
+    fn group(base: &Value) -> Read<Group> {
+        let (owner, repo, template, tag) = from_json(base)?;
+        Ok(Group { owner, repo, template, tag })
+    }
+
+    pub(super) fn survey(&self) -> Read<Survey> {
+        let mut survey = Survey {
+            at: Moment(self.number("at")?),
+            held: self.number("held")?,
+            claimed: self.number("claimed")?,
+            running: self.number("running")?,
+            vms: self.number("vms")?,
+            groups: BTreeMap::new(),
+        };
+        for line in self.list("groups").chunks_exact(3) {
+            let (n_jobs, oldest_at) = (number::<u64>(&text(&line[1])?)?, Moment(number(&text(&line[2])?)?));
+            let waiting =
+                survey.groups.entry(Self::group(&line[0])?).or_insert(Waiting { n_jobs: 0, oldest_at });
+            waiting.n_jobs += n_jobs;
+            waiting.oldest_at = waiting.oldest_at.min(oldest_at);
+        }
+        Ok(survey)
+    }
+
+    pub(super) fn dossier(mut self) -> Read<Dossier> {
+        let mut fields = |name: &str| Self::read(self.0.remove(name).unwrap_or_default());
+        let entry = fields("entry")?.map(|fields| fields.entry()).transpose()?;
+        // What cannot be read of a job that is gone is as if it had been forgotten.
+        let last = fields("last")?.and_then(|fields| fields.entry().ok());
+        let ended = self.maybe("ended")?.map(|run_attempt| number(&run_attempt)).transpose()?;
+        let ahead = match self.list("ahead") {
+            [in_group, in_queue] => {
+                Some(Ahead { in_group: number(&text(in_group)?)?, in_queue: number(&text(in_queue)?)? })
+            }
+            _ => None,
+        };
+        let at = Moment(self.number("at")?);
+        Ok(Dossier { at, entry, ahead, ended: ended.map(|run_attempt| Ended { run_attempt, last }) })
     }
 
     pub(super) fn counts(&self) -> Read<Counts> {
@@ -182,10 +232,9 @@ impl Fields {
             ..Counts::default()
         };
         for pair in self.list("groups").chunks_exact(2) {
-            let (owner, repo, template, tag) = from_json(&pair[0])?;
             let n_jobs: u64 = number(&text(&pair[1])?)?;
             counts.queued += n_jobs;
-            *counts.groups.entry(Group { owner, repo, template, tag }).or_default() += n_jobs;
+            *counts.groups.entry(Self::group(&pair[0])?).or_default() += n_jobs;
         }
         Ok(counts)
     }
@@ -217,6 +266,28 @@ pub(super) fn places(value: &Value) -> Read<Vec<usize>> {
 pub(super) fn jobs(value: Value) -> Read<Vec<Job>> {
     let Value::Array(list) = value else { return Ok(Vec::new()) };
     list.into_iter().map(|fields| Fields::read(fields)?.ok_or_else(|| nonsense("no fields"))?.job()).collect()
+}
+
+/// Each a job by its fields, with its history.
+pub(super) fn entries(value: Value) -> Read<Vec<Entry>> {
+    let Value::Array(list) = value else { return Ok(Vec::new()) };
+    list.into_iter()
+        .map(|fields| Fields::read(fields)?.ok_or_else(|| nonsense("no fields"))?.entry())
+        .collect()
+}
+
+/// By key.
+pub(super) fn notices(value: &Value) -> Read<Vec<Notice>> {
+    let Value::Array(list) = value else { return Ok(Vec::new()) };
+    let read = |item: &Value| {
+        let Value::Array(parts) = item else { return Err(nonsense("no notice")) };
+        let [key, what, since, until] = &parts[..] else { return Err(nonsense("half a notice")) };
+        let (since, until) = (Moment(number(&text(since)?)?), Moment(number(&text(until)?)?));
+        Ok(Notice { key: text(key)?, text: text(what)?, since, until })
+    };
+    let mut notices: Vec<_> = list.iter().map(read).collect::<Read<_>>()?;
+    notices.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(notices)
 }
 
 /// A list of one text or none.

@@ -49,6 +49,12 @@ verbs! {
     ADOPT: "adopt a VM", include_str!("lua/adopt.lua");
     ENTRY: "read a job", include_str!("lua/entry.lua");
     COUNTS: "count jobs", include_str!("lua/counts.lua");
+    SURVEY: "survey the queue", include_str!("lua/survey.lua");
+    LIST: "list jobs", include_str!("lua/list.lua");
+    EXAMINE: "examine a job", include_str!("lua/examine.lua");
+    BY_HAND: "change a job by hand", include_str!("lua/by_hand.lua");
+    POST: "put up a notice", include_str!("lua/post.lua");
+    NOTICES: "read notices", include_str!("lua/notices.lua");
     LEASE: "lease a name", include_str!("lua/lease.lua");
     RELEASE: "release a name", include_str!("lua/release.lua");
     SILENT: "look for silent jobs", include_str!("lua/silent.lua");

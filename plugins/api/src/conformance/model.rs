@@ -14,7 +14,8 @@ use super::{ConformanceClock, MakeStore};
 use crate::fake::memory::MemoryStore;
 use crate::job::JobId;
 use crate::name::HostId;
-use crate::store::{Entry, StoreError, Transition};
+use crate::store::{Dossier, Entry, Spot, StoreError, Survey, Transition};
+use crate::time::Moment;
 
 const N_CASES: u32 = 128;
 const N_STEPS: usize = 60;
@@ -59,10 +60,37 @@ fn agrees(make: MakeStore<'_>, is_full: bool, steps: &[Step]) -> Result<(), Test
 
 fn contents(pair: &Pair) -> [Vec<String>; 2] {
     pair.stores.each_ref().map(|store| {
-        let entries = (0..N_JOBS as u64).map(|n| show_entry(store.entry(JobId(n))));
+        let jobs = (0..N_JOBS as u64).map(|n| show(store.examine(JobId(n))));
         let vms = ["a", "b"].map(|host| format!("{:#?}", store.vms(&HostId::new(host))));
-        entries.chain(vms).chain([format!("{:#?}", store.counts())]).collect()
+        let lists = [Spot::Queued, Spot::Held, Spot::Claimed, Spot::Running].map(|spot| {
+            let mut ids = store.list(spot, N_JOBS).map(|entries| ids_of(&entries));
+            // Of these two in any order.
+            if let (Ok(ids), Spot::Claimed | Spot::Running) = (&mut ids, spot) {
+                ids.sort();
+            }
+            format!("{spot:?}: {ids:?}")
+        });
+        // A question writes nothing, not even the time.
+        let survey = store.survey().map(|survey| Survey { at: Moment::default(), ..survey });
+        let sums = [format!("{:#?}", store.counts()), format!("{survey:#?}")];
+        jobs.chain(vms).chain(lists).chain(sums).collect()
     })
+}
+
+fn ids_of(entries: &[Entry]) -> Vec<JobId> {
+    entries.iter().map(|entry| entry.job.id).collect()
+}
+
+fn show(dossier: Result<Dossier, StoreError>) -> String {
+    match dossier {
+        Ok(dossier) => {
+            let last = dossier.ended.as_ref().and_then(|ended| ended.last.clone());
+            let last = last.map(|last| show_entry(Ok(Some(last))));
+            let ended = dossier.ended.map(|ended| ended.run_attempt);
+            format!("{} {:?} {ended:?} {last:?}", show_entry(Ok(dossier.entry)), dossier.ahead)
+        }
+        Err(error) => format!("{error:#?}"),
+    }
 }
 
 /// All but the words of the history, which are for people; its times must not run back.
@@ -70,7 +98,8 @@ fn show_entry(entry: Result<Option<Entry>, StoreError>) -> String {
     let shown = entry.map(|entry| {
         entry.map(|entry| {
             let runs_back = !entry.history.is_sorted_by_key(|line: &Transition| line.at);
-            (entry.job, entry.phase, entry.place, entry.attempts, runs_back)
+            let claim = (entry.vm, entry.claimed_until, entry.avoided_by);
+            (entry.job, entry.phase, entry.place, entry.attempts, claim, runs_back)
         })
     });
     format!("{shown:#?}")

@@ -9,11 +9,11 @@ use crossbeam_channel::Receiver;
 use super::ConformanceClock;
 use super::made::{LIFE, enterprise, handler, host_of, record, repository, want};
 use super::step::{HANDLERS, MadeFor, Step, job_in, vm_name};
-use crate::job::{Conclusion, Job, News, Phase};
+use crate::job::{Conclusion, Job, JobId, News, Phase};
 use crate::name::{HostId, VmName};
 use crate::scope::Scope;
 use crate::store::{
-    Claim, ClaimAnswer, ClaimKey, ClaimView, JobSignal, Lease, Source, Store, StoreError, Want,
+    ByHand, Claim, ClaimAnswer, ClaimKey, ClaimView, JobSignal, Lease, Source, Store, StoreError, Want,
 };
 use crate::vm::VmRecord;
 
@@ -106,6 +106,10 @@ impl Pair {
                 };
             }
             Step::Lease { process, gone } => show(store.lease(&lease_of(*process, *gone))),
+            Step::ByHand { job, retry } => {
+                let what = if *retry { ByHand::Retry } else { ByHand::Remove };
+                show(store.by_hand(JobId(*job as u64), &what))
+            }
             Step::Release { process } => show(store.release(&lease_of(*process, false))),
             Step::Advance(_)
             | Step::SetBack(_)

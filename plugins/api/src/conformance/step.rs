@@ -65,6 +65,10 @@ pub(super) enum Step {
     Release {
         process: usize,
     },
+    ByHand {
+        job: usize,
+        retry: bool,
+    },
     Advance(Duration),
     SetBack(Duration),
     /// A claim, and a VM for it, waiting.
@@ -145,6 +149,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         4 => any_adoption(),
         1 => (0..3usize, any::<bool>()).prop_map(|(process, gone)| Step::Lease { process, gone }),
         1 => (0..3usize).prop_map(|process| Step::Release { process }),
+        1 => (0..N_JOBS, any::<bool>()).prop_map(|(job, retry)| Step::ByHand { job, retry }),
         3 => prop_oneof![1..10u64, 20..40u64, 85..95u64].prop_map(|n| Step::Advance(Duration::from_secs(n))),
         1 => (1..40u64).prop_map(|n| Step::SetBack(Duration::from_secs(n))),
         3 => Just(Step::Again),

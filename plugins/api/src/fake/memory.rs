@@ -6,11 +6,13 @@ mod claims;
 mod ends;
 mod leases;
 mod news;
+mod questions;
 mod silence;
 mod state;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -18,8 +20,8 @@ use self::state::State;
 use crate::job::{Conclusion, Job, JobId, News};
 use crate::name::{HostId, PluginName, VmName};
 use crate::store::{
-    Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Entry, GiveBack, JobSignal, Lease, Leased, Noted,
-    Silence, Source, Store, StoreError, Want,
+    ByHand, Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Dossier, Entry, GiveBack, JobSignal, Lease,
+    Leased, Noted, Notice, Silence, Source, Spot, Store, StoreError, Survey, Want,
 };
 use crate::time::Moment;
 use crate::vm::VmRecord;
@@ -52,6 +54,12 @@ pub enum Verb {
     Adopt,
     Entry,
     Counts,
+    Survey,
+    List,
+    Examine,
+    ByHand,
+    Post,
+    Notices,
     Lease,
     Release,
     Silent,
@@ -188,8 +196,8 @@ impl Store for MemoryStore {
         self.verb(Verb::LeaveRunning, "leave a job running", |state, now| state.leave_running(key, now))
     }
 
-    fn finish(&self, key: &ClaimKey, _conclusion: &Conclusion) -> Result<(), StoreError> {
-        self.verb(Verb::Finish, "finish a job", |state, _| state.finish(key))
+    fn finish(&self, key: &ClaimKey, conclusion: &Conclusion) -> Result<(), StoreError> {
+        self.verb(Verb::Finish, "finish a job", |state, now| state.finish(key, conclusion, now))
     }
 
     fn put_vm(&self, key: Option<&ClaimKey>, record: &VmRecord) -> Result<(), StoreError> {
@@ -217,6 +225,33 @@ impl Store for MemoryStore {
 
     fn counts(&self) -> Result<Counts, StoreError> {
         self.verb(Verb::Counts, "count jobs", |state, now| Ok(state.counts(now)))
+    }
+
+    fn survey(&self) -> Result<Survey, StoreError> {
+        self.verb(Verb::Survey, "survey the queue", |state, now| Ok(state.survey(now)))
+    }
+
+    fn list(&self, spot: Spot, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.verb(Verb::List, "list jobs", |state, now| Ok(state.list(spot, limit, now)))
+    }
+
+    fn examine(&self, job: JobId) -> Result<Dossier, StoreError> {
+        self.verb(Verb::Examine, "examine a job", |state, now| Ok(state.examine(job, now)))
+    }
+
+    fn by_hand(&self, job: JobId, what: &ByHand) -> Result<bool, StoreError> {
+        self.verb(Verb::ByHand, "change a job by hand", |state, now| Ok(state.by_hand(job, what, now)))
+    }
+
+    fn post(&self, key: &str, text: &str, life: Duration) -> Result<(), StoreError> {
+        self.verb(Verb::Post, "put up a notice", |state, now| {
+            state.post(key, text, life, now);
+            Ok(())
+        })
+    }
+
+    fn notices(&self, prefix: &str) -> Result<Vec<Notice>, StoreError> {
+        self.verb(Verb::Notices, "read notices", |state, now| Ok(state.notices(prefix, now)))
     }
 
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {

@@ -258,8 +258,24 @@ local function put_job(job)
     job.old, job.notes, job.reasons = copy(job.f), {}, {}
 end
 
--- Removes a job; one that was never written is well.
+-- Keeps a job that goes beside its tombstone, for a day at most.
+local REMEMBERED = 86400000
+local function remember(job)
+    local key, life, f = P .. 'last:' .. job.id, text(math.min(tonumber(ARGV[3]), REMEMBERED)), job.f
+    local history = call('LRANGE', P .. 'job:' .. job.id .. ':history', 0, -1)
+    for _, line in ipairs(job.notes) do history[#history + 1] = line end
+    call('DEL', key, key .. ':history')
+    for _, name in ipairs({ 'v', 'job', 'phase', 'runner', 'concl', 'tries' }) do
+        if f[name] then call('HSET', key, name, f[name]) end
+    end
+    push_newest(key .. ':history', history, N_HISTORY)
+    call('PEXPIRE', key, life)
+    call('PEXPIRE', key .. ':history', life)
+end
+
+-- Removes a job; one that was never written is well. One that is over is remembered.
 local function remove_job(job)
+    if job.f.phase == '2' then remember(job) end
     if not job.old then return end
     local key = P .. 'job:' .. job.id
     call('DEL', key, key .. ':history', key .. ':reasons')
@@ -344,6 +360,41 @@ local function claim_of(job, resumed)
         'taken', f.tk or false, 'resumed', resumed and '1' or '0',
         'reasons', call('LRANGE', P .. 'job:' .. job.id .. ':reasons', 0, -1),
     }
+end
+
+-- What a job is, for people.
+local function entry_of(job)
+    local f, avoids = job.f, {}
+    for name, value in pairs(f) do
+        local host = string.match(name, '^host:(.*)$')
+        local avoid = host and host_view(value).avoid
+        if host and avoid > now then
+            avoids[#avoids + 1] = host
+            avoids[#avoids + 1] = text(avoid)
+        end
+    end
+    return {
+        'id', job.id, 'v', f.v, 'job', f.job, 'phase', f.phase, 'runner', f.runner or false, 'concl', f.concl or false,
+        'tries', f.tries, 'spot', f.spot == 'h' and tonumber(f.due) <= now and 'q' or f.spot, 'due', f.due or false,
+        'handler', f.hd or false, 'host', f.ht or false, 'paused', f.ps or false, 'vm', f.vm or false, 'until', f.ex or false,
+        'avoids', avoids, 'history', call('LRANGE', P .. 'job:' .. job.id .. ':history', 0, -1),
+    }
+end
+
+-- Jobs that are due, which nobody has moved into their groups yet: a claim moves them.
+local function due_jobs()
+    local jobs = {}
+    for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'held', '-inf', now, 'LIMIT', 0, 1000)) do
+        local job = get_job(id)
+        if job and job.f.spot == 'h' and tonumber(job.f.v) <= VERSION then jobs[#jobs + 1] = job end
+    end
+    return jobs
+end
+
+local function is_before(f, g)
+    local age, other = tonumber(f.age), tonumber(g.age)
+    if age ~= other then return age < other end
+    return tonumber(f.seq) < tonumber(g.seq)
 end
 
 -- Moves a document that cannot be read out of the way, where people find it for 30 days.

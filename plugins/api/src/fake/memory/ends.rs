@@ -1,7 +1,7 @@
 //! How claims of the memory store end by their handler's will.
 
 use super::state::{HeldClaim, Spot, State};
-use crate::job::Phase;
+use crate::job::{Conclusion, Phase};
 use crate::store::{ClaimKey, Counted, GiveBack, StoreError};
 use crate::time::Moment;
 
@@ -54,12 +54,24 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn finish(&mut self, key: &ClaimKey) -> Result<(), StoreError> {
+    pub(super) fn finish(
+        &mut self,
+        key: &ClaimKey,
+        conclusion: &Conclusion,
+        now: Moment,
+    ) -> Result<(), StoreError> {
         if self.has_given_up(key) {
             return Ok(());
         }
+        let id = self.held(key)?.job;
+        let stored = self.job(id);
+        if !matches!(stored.phase, Phase::Completed { .. }) {
+            let runner = stored.phase.runner().map(str::to_owned);
+            stored.phase = Phase::Completed { conclusion: conclusion.clone(), runner };
+            stored.note(now, "completed", None);
+        }
         let held = self.end(key)?;
-        let stored = self.jobs.remove(&held.job).expect("claims are on stored jobs");
+        let stored = self.remove(held.job).expect("claims are on stored jobs");
         self.bury(&stored.job);
         Ok(())
     }

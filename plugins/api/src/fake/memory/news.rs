@@ -50,7 +50,7 @@ impl State {
 
     /// A higher `run_attempt` has come: the old job is no more.
     fn replace(&mut self, id: JobId) {
-        let old = self.jobs.remove(&id);
+        let old = self.remove(id);
         if let Some(handler) = old.as_ref().and_then(|stored| stored.claimant()) {
             self.lose(handler);
         }
@@ -192,7 +192,7 @@ impl State {
             self.tell(&handler, JobSignal::Finish(job.id, conclusion.clone()));
             return;
         }
-        self.jobs.remove(&job.id);
+        self.remove(job.id);
         // Nobody watches the VM that it ran on; its plugin has to clean it up.
         if let Some(record) = vm.as_ref().and_then(|vm| self.vms.get(vm))
             && self.holder_of_vm(&record.vm).is_none()

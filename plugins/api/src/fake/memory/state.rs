@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::leases::HeldLease;
 use crate::job::{Job, JobId, Phase};
 use crate::name::{HostId, PluginName, VmName};
-use crate::store::{ClaimKey, Counts, Entry, JobSignal, Place, StoreError, Taken, Transition};
+use crate::store::{ClaimKey, Counts, Entry, JobSignal, Notice, Place, StoreError, Taken, Transition};
 use crate::time::Moment;
 use crate::vm::VmRecord;
 
@@ -16,7 +16,7 @@ const N_REASONS: usize = 16;
 /// The whole store. Each claim is on a job whose spot names the claim's handler, and the other way round.
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) last: Moment,
+    pub(super) shown_at: Moment,
     pub(super) fence: u64,
     pub(super) n_arrivals: u64,
     pub(super) jobs: BTreeMap<JobId, StoredJob>,
@@ -30,6 +30,9 @@ pub(super) struct State {
     pub(super) vms: BTreeMap<VmName, VmRecord>,
     pub(super) leases: BTreeMap<String, HeldLease>,
     pub(super) notes: BTreeMap<String, String>,
+    pub(super) notices: BTreeMap<String, Notice>,
+    /// Ended jobs as they were when they went.
+    pub(super) last: BTreeMap<JobId, Entry>,
     signals: Vec<(Option<PluginName>, JobSignal)>,
 }
 
@@ -43,7 +46,7 @@ pub(super) struct StoredJob {
     pub(super) attempts: u32,
     pub(super) reasons: VecDeque<String>,
     pub(super) hosts: BTreeMap<HostId, JobOnHost>,
-    history: VecDeque<Transition>,
+    pub(super) history: VecDeque<Transition>,
     pub(super) heard_at: Moment,
     /// When it was asked about last, and how long it had waited for that.
     pub(super) asked: Option<(Moment, Duration)>,
@@ -124,8 +127,8 @@ impl StoredJob {
 impl State {
     /// The store's time: the clock's, but never before what it was.
     pub(super) fn advance(&mut self, clock: Moment) -> Moment {
-        self.last = self.last.max(clock);
-        self.last
+        self.shown_at = self.shown_at.max(clock);
+        self.shown_at
     }
 
     pub(super) fn tell(&mut self, handler: &PluginName, signal: JobSignal) {
@@ -192,9 +195,17 @@ impl State {
             }
             Phase::InProgress { .. } => stored.spot = Spot::Running,
             Phase::Completed { .. } => {
-                self.jobs.remove(&id);
+                self.remove(id);
             }
         }
+    }
+
+    /// Removes a job; one that is over is remembered beside its tombstone.
+    pub(super) fn remove(&mut self, id: JobId) -> Option<StoredJob> {
+        if matches!(self.jobs.get(&id)?.phase, Phase::Completed { .. }) {
+            self.remember(id);
+        }
+        self.jobs.remove(&id)
     }
 
     pub(super) fn entry(&self, id: JobId, now: Moment) -> Option<Entry> {
@@ -209,12 +220,19 @@ impl State {
             }
             Spot::Running => Place::Running,
         };
+        let held = stored.claimant().and_then(|handler| self.claims.get(handler));
+        let avoids = |(host, on_host): (&HostId, &JobOnHost)| {
+            (on_host.avoids_until > now).then(|| (host.clone(), on_host.avoids_until))
+        };
         Some(Entry {
             job: stored.job.clone(),
             phase: stored.phase.clone(),
             place,
             attempts: stored.attempts,
             history: stored.history.iter().cloned().collect(),
+            vm: held.and_then(|held| held.vm.clone()),
+            claimed_until: held.map(|held| held.expires_at),
+            avoided_by: stored.hosts.iter().filter_map(avoids).collect(),
         })
     }
 
