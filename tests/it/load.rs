@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use crate::http::{deliver, of_process, queued, rest};
+use fake_github::sign;
+
+use crate::http::{deliver, of_process, queued, rest, send, webhook};
 use crate::queue;
-use crate::support::{Anklet, LIMIT, World, bare};
+use crate::support::{Anklet, LIMIT, SECRET, World, bare};
 
 const N_CROWD: usize = 1_500;
 
@@ -94,6 +96,46 @@ fn a_webhook_is_answered_within_a_second_beside_1500_idle_and_slow_connections()
     let job = world.github.create_job(world.job());
     assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
     world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+/// Signed bodies of 25 MiB, with their bulk in places where it could become many times as much: they cost little more than themselves.
+#[test]
+fn the_largest_bodies_cost_little_more_than_themselves() {
+    const MOST_BYTES: usize = 25 << 20;
+    let world = World::new();
+    // An unoptimized build on a busy machine may need long for each.
+    let anklet =
+        world.start(&world.config(1).replace("limits: {", "limits: {store_answer: 60, request: 60, "));
+    assert_eq!(deliver(world.port, &queued(1, "app")).0, 200);
+    let n_before = of_process(anklet.pid(), "VmHWM");
+    let small = queued(2, "app").to_string();
+    let places = [
+        ("\"workflow_job\":{", "\"workflow_job\":{\"steps\":[BULK],", "{\"a\":1}"),
+        ("\"workflow_job\":{", "\"workflow_job\":{\"steps\":[BULK],", "1"),
+        ("\"workflow_job\":{", "\"workflow_job\":{\"conclusion\":[BULK],\"created_at\":[BULK],", "[]"),
+        ("\"repository\":{", "\"organization\":[BULK],\"repository\":{", "{\"a\":[\"x\"]}"),
+    ];
+    for (place, filled, unit) in places {
+        let n_bulks = filled.matches("BULK").count();
+        let n_units = (MOST_BYTES - 2 * small.len()) / n_bulks / (unit.len() + 1);
+        let bulk = vec![unit; n_units].join(",");
+        let body = small.replacen(place, &filled.replace("BULK", &bulk), 1);
+        assert!(body.len() <= MOST_BYTES && body.len() > MOST_BYTES - (1 << 20), "{}", body.len());
+        let signature = sign(SECRET, body.as_bytes());
+        let (status, answer) =
+            send(world.port, &webhook("workflow_job", body.as_bytes(), Some(&signature), "large"));
+        assert_eq!(status, 200, "{answer}");
+    }
+    let labels = format!("\"labels\":[{}\"\"]", "\"\",".repeat(8 << 20));
+    let body = small.replacen("\"labels\":[", &format!("{labels},\"x\":["), 1);
+    let signature = sign(SECRET, body.as_bytes());
+    let (status, answer) =
+        send(world.port, &webhook("workflow_job", body.as_bytes(), Some(&signature), "large"));
+    assert!(status == 400 && answer.contains("labels"), "{status} {answer}");
+    let n_grown_mib = of_process(anklet.pid(), "VmHWM").saturating_sub(n_before) >> 10;
+    println!("five bodies of 25 MiB: the peak grew by {n_grown_mib} MiB");
+    assert!(n_grown_mib < 60, "the peak grew by {n_grown_mib} MiB");
     anklet.stop();
 }
 

@@ -4,14 +4,14 @@ use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::time::Moment;
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::address::scope_path;
 use crate::client::{Call, Client, Target};
 use crate::credentials::Subject;
 use crate::error::{CallName, ClientError};
+use crate::field::Object;
 use crate::paging::next_link;
-use crate::wire::{Webhook, webhook};
+use crate::wire::{Webhook, WrittenWebhook};
 
 const LIST: CallName = CallName { method: "GET", path: "/{scope}/hooks/{id}/deliveries" };
 const READ: CallName = CallName { method: "GET", path: "/{scope}/hooks/{id}/deliveries/{delivery}" };
@@ -82,7 +82,7 @@ impl Client {
             answer => answer?,
         };
         let written: WrittenDetail = answer.json()?;
-        Ok(webhook(written.request.payload.to_string().as_bytes()).ok())
+        Ok(written.request.payload.0.read().ok())
     }
 
     /// Asks GitHub to send a delivery again; false if it will not, for instance because the log has forgotten it.
@@ -139,5 +139,5 @@ struct WrittenDetail {
 
 #[derive(Deserialize)]
 struct WrittenRequest {
-    payload: Value,
+    payload: Object<WrittenWebhook>,
 }

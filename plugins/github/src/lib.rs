@@ -13,6 +13,7 @@ mod credentials;
 pub mod deliveries;
 pub mod error;
 mod exchange;
+mod field;
 mod installation;
 pub mod jobs;
 pub mod labels;

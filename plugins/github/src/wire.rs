@@ -8,9 +8,9 @@ use std::fmt;
 use anklet_plugin_api::job::{Conclusion, Job, JobId, News, Phase, RunId};
 use anklet_plugin_api::time::Moment;
 use serde::Deserialize;
-use serde_json::Value;
 use thiserror::Error;
 
+use crate::field::{Field, Object, Texts};
 use crate::labels::wanted;
 
 /// What a `workflow_job` webhook says.
@@ -105,65 +105,81 @@ impl fmt::Display for JobStatus {
 }
 
 /// Reads the JSON of a `workflow_job` webhook. The action counts, not the job's status: GitHub sends `queued` with other statuses.
+///
+/// Takes little more memory than what is kept of it, whatever the body holds.
 pub fn webhook(body: &[u8]) -> Result<Webhook, WireError> {
-    let body: Body = serde_json::from_slice(body).map_err(WireError::Broken)?;
-    let action = required_text(&body.action, "action")?;
-    if !matches!(action.as_str(), "queued" | "in_progress" | "completed") {
-        return Ok(Webhook::Ignored("an action that moves no job"));
-    }
-    let repository = body.repository.ok_or(WireError::Missing("repository"))?;
-    let owner = required_text(&repository.owner["login"], "repository.owner.login")?;
-    let repo = required_text(&repository.name, "repository.name")?;
-    let written = body.workflow_job.ok_or(WireError::Missing("workflow_job"))?;
-    let enterprise = body.enterprise["slug"].as_str().map(ToOwned::to_owned);
-    let (job, for_us) = written.job(&owner, &repo, enterprise)?;
-    let runner = written.runner();
-    let phase = match action.as_str() {
-        "queued" => Phase::Queued,
-        "in_progress" if written.conclusion == "cancelled" => {
-            return Ok(Webhook::Ignored("in progress, but cancelled: it ends with the next webhook"));
-        }
-        "in_progress" => Phase::InProgress { runner },
-        _ => Phase::Completed { conclusion: written.conclusion(), runner },
-    };
-    Ok(Webhook::News(Box::new(News { job, phase, for_us })))
+    serde_json::from_slice::<WrittenWebhook>(body).map_err(WireError::Broken)?.read()
 }
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    action: Value,
-    #[serde(default)]
-    workflow_job: Option<WrittenJob>,
-    #[serde(default)]
-    repository: Option<WrittenRepository>,
-    #[serde(default)]
-    enterprise: Value,
-}
-
-#[derive(Deserialize)]
+/// A webhook as GitHub writes it.
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
+pub(crate) struct WrittenWebhook {
+    action: Field,
+    workflow_job: Option<WrittenJob>,
+    repository: Option<WrittenRepository>,
+    enterprise: Object<WrittenEnterprise>,
+}
+
+impl WrittenWebhook {
+    pub(crate) fn read(self) -> Result<Webhook, WireError> {
+        let action = required_text(&self.action, "action")?;
+        if !matches!(action.as_str(), "queued" | "in_progress" | "completed") {
+            return Ok(Webhook::Ignored("an action that moves no job"));
+        }
+        let repository = self.repository.ok_or(WireError::Missing("repository"))?;
+        let owner = required_text(&repository.owner.0.login, "repository.owner.login")?;
+        let repo = required_text(&repository.name, "repository.name")?;
+        let written = self.workflow_job.ok_or(WireError::Missing("workflow_job"))?;
+        let enterprise = self.enterprise.0.slug.text().map(ToOwned::to_owned);
+        let (job, for_us) = written.job(&owner, &repo, enterprise)?;
+        let runner = written.runner();
+        let phase = match action.as_str() {
+            "queued" => Phase::Queued,
+            "in_progress" if written.conclusion.text() == Some("cancelled") => {
+                return Ok(Webhook::Ignored("in progress, but cancelled: it ends with the next webhook"));
+            }
+            "in_progress" => Phase::InProgress { runner },
+            _ => Phase::Completed { conclusion: written.conclusion(), runner },
+        };
+        Ok(Webhook::News(Box::new(News { job, phase, for_us })))
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct WrittenRepository {
-    name: Value,
-    owner: Value,
+    name: Field,
+    owner: Object<WrittenOwner>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenOwner {
+    login: Field,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenEnterprise {
+    slug: Field,
 }
 
 /// A job as GitHub writes it, in webhooks and answers alike.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WrittenJob {
-    id: Value,
-    run_id: Value,
-    run_attempt: Value,
-    status: Value,
-    conclusion: Value,
-    labels: Value,
-    name: Value,
-    workflow_name: Value,
-    html_url: Value,
-    created_at: Value,
-    runner_name: Value,
+    id: Field,
+    run_id: Field,
+    run_attempt: Field,
+    status: Field,
+    conclusion: Field,
+    labels: Texts,
+    name: Field,
+    workflow_name: Field,
+    html_url: Field,
+    created_at: Field,
+    runner_name: Field,
 }
 
 impl WrittenJob {
@@ -183,7 +199,7 @@ impl WrittenJob {
         let phase = match status {
             JobStatus::Completed => Phase::Completed { conclusion: self.conclusion(), runner },
             // Cancelled before any runner took it up: none will.
-            JobStatus::InProgress if runner.is_none() && self.conclusion == "cancelled" => {
+            JobStatus::InProgress if runner.is_none() && self.conclusion.text() == Some("cancelled") => {
                 Phase::Completed { conclusion: Conclusion::Cancelled, runner }
             }
             JobStatus::InProgress => Phase::InProgress { runner },
@@ -206,7 +222,7 @@ impl WrittenJob {
             id: JobId(id),
             run_id: RunId(run_id),
             // Webhooks of 2021 do not count attempts.
-            run_attempt: self.run_attempt.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1),
+            run_attempt: self.run_attempt.number().and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1),
             owner: owner.to_owned(),
             repo: repo.to_owned(),
             enterprise,
@@ -215,7 +231,7 @@ impl WrittenJob {
             name: text(&self.name),
             workflow: text(&self.workflow_name),
             html_url: text(&self.html_url),
-            created_at: self.created_at.as_str().and_then(Moment::parse_rfc3339),
+            created_at: self.created_at.text().and_then(Moment::parse_rfc3339),
         };
         Ok((job, for_us))
     }
@@ -226,42 +242,39 @@ impl WrittenJob {
     }
 
     fn conclusion(&self) -> Conclusion {
-        match self.conclusion.as_str() {
+        match self.conclusion.text() {
             Some(word) if !word.is_empty() => Conclusion::from(word.to_owned()),
             _ => Conclusion::Other("unknown".to_owned()),
         }
     }
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+fn text(field: &Field) -> String {
+    field.text().unwrap_or_default().to_owned()
 }
 
-fn required_text(value: &Value, field: &'static str) -> Result<String, WireError> {
+fn required_text(value: &Field, field: &'static str) -> Result<String, WireError> {
     match value {
-        Value::String(text) if !text.is_empty() => Ok(text.clone()),
-        Value::Null | Value::String(_) => Err(WireError::Missing(field)),
-        _ => Err(WireError::Wrong(field, "a text")),
+        Field::Text(text) if !text.is_empty() => Ok(text.clone()),
+        Field::Absent | Field::Text(_) => Err(WireError::Missing(field)),
+        Field::Number(_) | Field::Other => Err(WireError::Wrong(field, "a text")),
     }
 }
 
-fn required_number(value: &Value, field: &'static str) -> Result<u64, WireError> {
+fn required_number(value: &Field, field: &'static str) -> Result<u64, WireError> {
     match value {
-        Value::Null => Err(WireError::Missing(field)),
-        value => value.as_u64().ok_or(WireError::Wrong(field, "a whole number of 64 bits")),
+        Field::Absent => Err(WireError::Missing(field)),
+        Field::Number(number) => Ok(*number),
+        Field::Text(_) | Field::Other => Err(WireError::Wrong(field, "a whole number of 64 bits")),
     }
 }
 
-fn labels(value: &Value) -> Result<Vec<String>, WireError> {
+fn labels(written: &Texts) -> Result<Vec<String>, WireError> {
     const FIELD: &str = "workflow_job.labels";
-    match value {
-        Value::Null => Err(WireError::Missing(FIELD)),
-        Value::Array(labels) => labels
-            .iter()
-            .map(|label| label.as_str().map(ToOwned::to_owned))
-            .collect::<Option<_>>()
-            .ok_or(WireError::Wrong(FIELD, "a list of texts")),
-        _ => Err(WireError::Wrong(FIELD, "a list of texts")),
+    match written {
+        Texts::Absent => Err(WireError::Missing(FIELD)),
+        Texts::List(labels) => Ok(labels.clone()),
+        Texts::Other => Err(WireError::Wrong(FIELD, "a list of texts, or far too long a one")),
     }
 }
 

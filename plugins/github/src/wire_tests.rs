@@ -1,6 +1,6 @@
 //! Webhooks and answers in every shape GitHub was seen to use, and in some it should not.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
