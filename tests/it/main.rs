@@ -12,6 +12,7 @@
 mod bad_input;
 mod cli;
 mod crash;
+mod credentials;
 mod failures;
 mod fleet;
 mod github;

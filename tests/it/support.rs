@@ -149,7 +149,7 @@ impl World {
         JobSpec::new(REPO, &[&format!("anka-template:{TEMPLATE}"), &format!("anka-template-tag:{TAG}")])
     }
 
-    /// The same, with a label that tells its registrations from others'.
+    /// A job for the template of this world, with a label that tells its registrations from others'.
     pub(crate) fn job_labelled(&self, label: &str) -> JobSpec {
         let [template, tag] = [format!("anka-template:{TEMPLATE}"), format!("anka-template-tag:{TAG}")];
         JobSpec::new(REPO, &[&template, &tag, label])

@@ -24,16 +24,20 @@ pub(super) fn check_handler(
     credentials: &Credentials,
     findings: &mut Findings,
 ) {
-    let is_told = |findings: &Findings| {
-        ["token", "private_key", "app_id"].iter().any(|key| findings.has_problem(raw.plugin.as_deref(), key))
-    };
     if let Some(Scope::Enterprise { .. }) = scope {
         check_enterprise(raw, credentials, findings);
-    } else if credentials.token.is_none() && credentials.app.is_none() && !is_told(findings) {
+    } else if credentials.token.is_none() && credentials.app.is_none() && !is_told(raw, findings) {
         let what =
             "is missing: set `token` (or `global_token`), or `private_key` and `app_id` of a GitHub App";
         findings.problem(raw.at("token"), what);
     }
+}
+
+/// Whether what is wrong with a credential that was given has been reported: then it is not missing.
+fn is_told(raw: &Raw, findings: &Findings) -> bool {
+    let of_plugin = |key: &&str| findings.has_problem(raw.plugin.as_deref(), key);
+    ["token", "private_key", "app_id"].iter().any(of_plugin)
+        || ["global_token", "global_private_key"].iter().any(|key| findings.has_problem(None, key))
 }
 
 fn check_enterprise(raw: &Raw, credentials: &Credentials, findings: &mut Findings) {
@@ -48,7 +52,7 @@ fn check_enterprise(raw: &Raw, credentials: &Credentials, findings: &mut Finding
         ),
         Some(_) => {}
     }
-    if credentials.app.is_none() {
+    if credentials.app.is_none() && !is_told(raw, findings) {
         let what = "is missing: an enterprise needs a GitHub App too, to look at jobs and cancel them; \
                     set `app_id` and `private_key` (or `global_private_key`)";
         findings.problem(raw.at("app_id"), what);
