@@ -138,6 +138,6 @@ mod tests {
         assert!(read(folder.path()).unwrap_err().what.contains("folder"));
         let missing = read(&folder.path().join("none.yml")).unwrap_err();
         assert!(missing.what.contains("does not exist") && missing.message == UNREADABLE);
-        assert!(begin.elapsed() < Duration::from_secs(1));
+        assert!(begin.elapsed() < Duration::from_secs(8));
     }
 }

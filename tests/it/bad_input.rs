@@ -281,7 +281,7 @@ fn what_is_no_config_is_refused_at_once() {
         let mut anklet = world.spawn(&config);
         let begun_at = Instant::now();
         let (status, lines) = anklet.wait_end_and_lines();
-        assert!(begun_at.elapsed() < Duration::from_secs(1), "{what}: {:?}", begun_at.elapsed());
+        assert!(begun_at.elapsed() < Duration::from_secs(8), "{what}: {:?}", begun_at.elapsed());
         assert_eq!(status.code(), Some(1), "{what}");
         let errors: Vec<_> = lines.iter().filter(|line| line.0["level"] == "ERROR").collect();
         assert!(!errors.is_empty() && errors[0].0.to_string().contains(word), "{what}: {lines:?}");

@@ -13,10 +13,12 @@ use crate::queue;
 use crate::stages::{ALL, Stage};
 use crate::support::{Anklet, LIMIT, REPO, World, bare};
 
-/// A stop where `anka` and GitHub answer.
-const SOON: Duration = Duration::from_secs(5);
-/// A stop where they hang: what undoing may take, and the end of the process.
-const LATE: Duration = Duration::from_secs(15);
+/// Less than any wait that it could be instead, and room for a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(8);
+/// A stop where `anka` and GitHub answer: five seconds are promised, the rest is for a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+/// A stop where they hang: the fifteen seconds that undoing may take, and as above.
+const LATE: Duration = Duration::from_secs(20);
 
 /// Tries every stage at once, each in a world of its own, since what is tested is mostly waiting.
 fn at_each(stages: impl IntoIterator<Item = Stage>, check: impl Fn(Stage) + Sync) {
@@ -135,7 +137,7 @@ fn term_while_github_hangs_ends_in_time() {
         let config = world.config(1).replace("limits: {", "limits: {undo: 6, ");
         let (anklet, job) = stage.reach(&world, &config, &json!({"hang": true}));
         let silence = world.github.rule(Rule::on("*", "**").always().hang());
-        end_by(anklet, "TERM", Duration::from_secs(6));
+        end_by(anklet, "TERM", Duration::from_secs(12));
         if matches!(stage, Stage::StartRunner | Stage::Waiting | Stage::Running) {
             assert_eq!(world.vms_made_by_us().len(), 1, "the runner may be given a job");
             assert_eq!(queue::vms(&world).len(), 1, "the VM stays recorded");
@@ -169,7 +171,7 @@ fn a_second_signal_ends_with_1_at_once() {
         let asked_at = Instant::now();
         anklet.signal(second);
         assert_eq!(anklet.wait_end_and_lines().0.code(), Some(1));
-        assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
+        assert!(asked_at.elapsed() < AT_ONCE, "{:?}", asked_at.elapsed());
         resume(&world, job);
     }
 }
@@ -189,7 +191,7 @@ fn a_second_signal_while_starting_ends_with_1_at_once() {
     let asked_at = Instant::now();
     anklet.signal("TERM");
     assert_eq!(anklet.wait_end_and_lines().0.code(), Some(1));
-    assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
+    assert!(asked_at.elapsed() < AT_ONCE, "{:?}", asked_at.elapsed());
 }
 
 /// SIGQUIT at each stage: the job in hand goes on to its end, and nothing new is taken.

@@ -5,6 +5,10 @@ use proptest::{prop_assert, proptest};
 
 use super::*;
 
+/// An optimized program needs a fraction of a second for each; a test is built without, and shares its machine with others. What must not
+/// be is growth without bounds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn survives(bytes: &[u8]) -> Duration {
     let begin = Instant::now();
     let folder = Folder::new();
@@ -63,13 +67,13 @@ proptest! {
 
     #[test]
     fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(survives(&bytes) < Duration::from_secs(5));
+        prop_assert!(survives(&bytes) < PATIENCE);
     }
 
     #[test]
     fn pieces_of_yaml(pieces in prop::collection::vec(0..PIECES.len(), 0..60)) {
         let text: String = pieces.into_iter().map(|at| PIECES[at]).collect();
-        prop_assert!(survives(text.as_bytes()) < Duration::from_secs(5));
+        prop_assert!(survives(text.as_bytes()) < PATIENCE);
     }
 
     #[test]
@@ -85,7 +89,7 @@ proptest! {
                 }
             }
         }
-        prop_assert!(survives(&bytes) < Duration::from_secs(5));
+        prop_assert!(survives(&bytes) < PATIENCE);
     }
 }
 
@@ -111,6 +115,6 @@ fn bombs_of_a_whole_file() {
         ("no plugins", format!("plugins:\n{}", "- x\n".repeat(90_000))),
     ] {
         let took = survives(text.as_bytes());
-        assert!(took < Duration::from_secs(5), "{name} took {took:?}");
+        assert!(took < PATIENCE, "{name} took {took:?}");
     }
 }

@@ -113,7 +113,7 @@ fn refused(text: &str, part: &str) {
     let begin = Instant::now();
     let note = parse(text, &mut Vec::new()).expect_err("refused");
     assert!(note.what.contains(part), "{note:?}");
-    assert!(begin.elapsed() < Duration::from_secs(5), "took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(60), "took {:?}", begin.elapsed());
 }
 
 #[test]

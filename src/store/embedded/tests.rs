@@ -41,15 +41,20 @@ impl Folder {
         self.open_with(&Options::default())
     }
 
-    /// Opens the file again after the store before was dropped. A child that another test starts just now may still hold that one's lock,
-    /// from its birth to its `exec`.
+    /// Opens the file again after the store before was dropped.
     pub(super) fn open_with(&self, options: &Options) -> Arc<EmbeddedStore> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            match EmbeddedStore::open(&self.file(), options) {
-                Err(OpenError::InUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),
-                opened => return opened.unwrap(),
-            }
+        open_once_free(&self.file(), options).unwrap()
+    }
+}
+
+/// What opening a file that no store has open leads to. A child that another test starts just now may still hold the lock of the store
+/// before, from its birth to its `exec`.
+pub(super) fn open_once_free(path: &Path, options: &Options) -> Result<Arc<EmbeddedStore>, OpenError> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match EmbeddedStore::open(path, options) {
+            Err(OpenError::InUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            opened => return opened,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::store::{Noted, Source, Store};
 
-use super::{Folder, HandClock, claim, connect, queued};
+use super::{Folder, HandClock, claim, connect, open_once_free, queued};
 use crate::store::embedded::{EmbeddedStore, OpenError, Options};
 
 fn mode(path: &Path) -> u32 {
@@ -14,7 +14,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 fn refusal(path: &Path) -> OpenError {
-    EmbeddedStore::open(path, &Options::default()).err().expect("it must be refused")
+    open_once_free(path, &Options::default()).err().expect("it must be refused")
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn folder_and_file_are_made_for_their_owner_only() {
 fn a_second_daemon_hears_who_has_the_file() {
     let folder = Folder::new();
     let store = folder.open();
-    let error = refusal(&folder.file());
+    let error = EmbeddedStore::open(&folder.file(), &Options::default()).err().unwrap();
     assert!(matches!(error, OpenError::InUse { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     drop(store);
@@ -132,7 +132,7 @@ fn damage_behind_the_first_page_says_what_to_do() {
     let mut bytes = std::fs::read(folder.file()).unwrap();
     bytes[4_096..].fill(0xff);
     std::fs::write(folder.file(), &bytes).unwrap();
-    let said = match EmbeddedStore::open(&folder.file(), &Options::default()) {
+    let said = match open_once_free(&folder.file(), &Options::default()) {
         Err(error) => error.to_string(),
         Ok(store) => store.news(&queued(100), Source::Webhook).unwrap_err().to_string(),
     };
