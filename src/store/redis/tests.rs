@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod documents;
+mod nodes;
 mod outages;
 mod server;
 
@@ -20,8 +21,8 @@ use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmRecord};
 use serde_json::json;
 
-use self::cluster::{CA, Cluster};
-use self::server::{TestServer, settings};
+use self::nodes::{CA, Cluster};
+use self::server::TestServer;
 use super::scripts::{self, Verb};
 use super::{Options, RedisServer, RedisStore};
 use crate::config::RedisSettings;
@@ -57,6 +58,23 @@ fn options(settings: &RedisSettings, ca: Option<&[u8]>, clock: Option<&Conforman
         tombstone_life: Duration::from_secs(48 * 3_600),
         claim_life: Duration::from_secs(90),
         process: format!("test {}", std::process::id()),
+    }
+}
+
+/// How the tests reach a server on this host.
+fn settings(port: u16) -> RedisSettings {
+    RedisSettings {
+        host: "127.0.0.1".to_owned(),
+        port,
+        user: None,
+        password: None,
+        database: 0,
+        max_retries: 5,
+        retry_delay: Duration::from_millis(100),
+        retry_backoff_factor: 2.0,
+        cluster_mode: false,
+        tls_enabled: false,
+        tls_insecure: false,
     }
 }
 

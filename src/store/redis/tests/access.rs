@@ -8,9 +8,9 @@ use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::section::Secret;
 use anklet_plugin_api::store::{JobSignal, Noted, Source, Store};
 
-use super::cluster::{CA, Cluster};
-use super::server::{TestServer, settings};
-use super::{news, options, queue_named, queue_on};
+use super::nodes::{CA, Cluster};
+use super::server::TestServer;
+use super::{news, options, queue_named, queue_on, settings};
 use crate::config::RedisSettings;
 use crate::store::redis::{OpenError, RedisServer};
 

@@ -7,8 +7,8 @@ use anklet_plugin_api::name::HostId;
 use anklet_plugin_api::store::{Source, Store, StoreError};
 use redis::{Client, Connection, cmd};
 
-use super::server::{TestServer, settings};
-use super::{claim, news, queue_on, record};
+use super::server::TestServer;
+use super::{claim, news, queue_on, record, settings};
 use crate::store::redis::RedisStore;
 
 struct World {

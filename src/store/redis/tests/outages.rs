@@ -9,8 +9,8 @@ use anklet_plugin_api::store::{JobSignal, Noted, Source, Store, StoreError, Want
 use redis::{Client, cmd};
 use rustix::process::Signal;
 
-use super::server::{TestServer, free_port, new_folder, settings};
-use super::{claim, news, options, queue_on, want};
+use super::server::{TestServer, free_port, new_folder};
+use super::{claim, news, options, queue_on, settings, want};
 use crate::store::redis::RedisServer;
 
 /// A webhook must be refused in this time.

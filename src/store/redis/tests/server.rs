@@ -1,4 +1,5 @@
-//! Servers for the tests: a process each, in a folder of its own, gone with the test program however that ends.
+//! Servers for the tests: a process each, in a folder of its own, gone with the test program however that ends. The tests of the whole program
+//! start theirs with this file too.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -7,33 +8,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::config::RedisSettings;
 
 /// Runs the server until its own standard input ends, as it does with this process. Standard output is the server's alone, so that it ends
 /// with it.
 const WATCH: &str = r#""$@" & echo "$!"; exec > /dev/null; cat > /dev/null; kill -KILL "$!"; wait"#;
 
 /// A running server.
-pub(super) struct TestServer {
+pub(crate) struct TestServer {
     shell: Child,
     pid: Pid,
     folder: PathBuf,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl TestServer {
     /// The one with an append-only file that most tests share.
-    pub(super) fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<TestServer> = OnceLock::new();
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
     /// A server with these options besides.
-    pub(super) fn start(options: &[&str]) -> Self {
+    pub(crate) fn start(options: &[&str]) -> Self {
         let folder = new_folder();
         let ports = std::iter::repeat_with(free_port);
         let start = |port: u16| Self::start_in(&folder, port, options);
@@ -41,14 +39,14 @@ impl TestServer {
     }
 
     /// A server that speaks TLS only, on the port that the options name.
-    pub(super) fn start_tls(options: &[&str], port: u16) -> Self {
+    pub(crate) fn start_tls(options: &[&str], port: u16) -> Self {
         let mut server = Self::start_in(&new_folder(), 0, options).expect("a Redis server starts with TLS");
         server.port = port;
         server
     }
 
     /// None if the port was taken meanwhile.
-    pub(super) fn start_in(folder: &Path, port: u16, options: &[&str]) -> Option<Self> {
+    pub(crate) fn start_in(folder: &Path, port: u16, options: &[&str]) -> Option<Self> {
         let (port_text, folder_text) = (port.to_string(), folder.to_str().expect("a plain path"));
         let mut command = Command::new("sh");
         command.args(["-c", WATCH, "sh", "redis-server", "--bind", "127.0.0.1", "--port", &port_text]);
@@ -75,12 +73,12 @@ impl TestServer {
         Some(Self { shell, pid, folder: folder.to_owned(), port })
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(self.pid, signal).expect("the server runs");
     }
 
     /// Kills the server; the folder stays, for the next.
-    pub(super) fn kill(mut self) -> PathBuf {
+    pub(crate) fn kill(mut self) -> PathBuf {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();
         std::mem::take(&mut self.folder)
@@ -97,7 +95,7 @@ impl Drop for TestServer {
     }
 }
 
-pub(super) fn new_folder() -> PathBuf {
+pub(crate) fn new_folder() -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let name = format!("anklet-redis-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let folder = std::env::temp_dir().join(name);
@@ -105,24 +103,7 @@ pub(super) fn new_folder() -> PathBuf {
     folder
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("it has an address").port()
-}
-
-/// How the tests reach a server on this host.
-pub(super) fn settings(port: u16) -> RedisSettings {
-    RedisSettings {
-        host: "127.0.0.1".to_owned(),
-        port,
-        user: None,
-        password: None,
-        database: 0,
-        max_retries: 5,
-        retry_delay: Duration::from_millis(100),
-        retry_backoff_factor: 2.0,
-        cluster_mode: false,
-        tls_enabled: false,
-        tls_insecure: false,
-    }
 }
