@@ -47,7 +47,7 @@ impl Worker {
             }
         }
         if let Some(taken) = claim.taken.clone()
-            && let Some(outcome) = self.fence_taken(claim, taken.vm.as_ref())
+            && let Some(outcome) = self.fence_taken(claim, &taken)
         {
             return Answer::Ends(outcome);
         }

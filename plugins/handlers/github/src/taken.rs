@@ -2,29 +2,44 @@
 //!
 //! The VM's record stays with its host, which removes the VM; only the runner at GitHub matters to the job.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anklet_plugin_api::name::VmName;
-use anklet_plugin_api::store::{Claim, Counted};
+use anklet_plugin_api::store::{Claim, Counted, Taken};
+use anklet_plugin_api::vm::VmRecord;
 
 use anklet_github::runners::Fence;
 
+use crate::facts::job_log;
 use crate::outcome::{Blame, Failure, Outcome};
 use crate::worker::Worker;
 
 impl Worker {
-    /// Makes sure that the earlier holder's runner can be given nothing any more. Always an outcome: the job goes back to the queue, its try counted.
-    pub(crate) fn fence_taken(&mut self, claim: &mut Claim, vm: Option<&VmName>) -> Option<Outcome> {
-        let gone = Failure::new("the claim of its handler ran out", Counted::Yes, Blame::Nobody);
-        let Some(vm) = vm else { return Some(Outcome::GiveBack(gone)) };
-        // The runner may have been registered until a moment ago, and the list lags.
-        let lag_ends = Instant::now() + self.limits().runner_list_lag;
+    /// Makes sure that the earlier holder's runner can be given nothing any more. Always an outcome: the job goes back to the
+    /// queue. The try of the earlier holder was counted when its claim was taken; that of this handler does not count.
+    pub(crate) fn fence_taken(&mut self, claim: &mut Claim, taken: &Taken) -> Option<Outcome> {
+        let gone = Failure::new("the claim of its handler ran out", Counted::No, Blame::Nobody);
+        let Some(vm) = &taken.vm else { return Some(Outcome::GiveBack(gone)) };
+        let Ok(records) = self.patiently(&self.until_stop(), |store| store.vms(&taken.host)) else {
+            return Some(Outcome::Kept);
+        };
+        let record = records.unwrap_or_default().into_iter().find(|record| record.vm == *vm);
+        if record.as_ref().is_some_and(|record| record.registering_at.is_none()) {
+            // It never will be: that is written under the claim first, and the claim is lost.
+            return Some(Outcome::GiveBack(gone));
+        }
+        let lag_ends = Instant::now() + self.lag_left_at_takeover(record.as_ref());
+        // The earlier holder may register its runners elsewhere: an organization's beside a repository's.
+        let scope = record.map_or_else(|| self.section.scope.clone(), |record| record.scope);
         loop {
             self.keep(claim, self.limits().github_retry_total + self.limits().fence_no_answer);
-            let wait = match self.hub.fence_by_name(&self.section.scope, vm, &self.until_stop()) {
+            let wait = match self.hub.fence_by_name(&scope, vm, &self.until_stop()) {
                 Ok(Fence::Removed) => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) if Instant::now() >= lag_ends => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) => lag_ends.saturating_duration_since(Instant::now()),
+                Err(error) if error.is_refusal() => {
+                    job_log!(error, claim; "this credential may not remove the runner of a host that is gone; the job is tried without", vmName:% = vm, scope:% = scope, error:% = error);
+                    return Some(Outcome::GiveBack(gone));
+                }
                 // It works, on this job or another: GitHub's news will tell.
                 Ok(Fence::Busy(_)) | Err(_) => self.limits().fence_no_answer,
             };
@@ -35,5 +50,16 @@ impl Worker {
                 return Some(outcome);
             }
         }
+    }
+
+    /// How long a runner that is not listed may still turn up: GitHub's list lags.
+    ///
+    /// Clocks of hosts are never compared. What the record tells was written under the claim, which that renewed: it is older than the claim's
+    /// last renewal, and so by a life and a third at least.
+    fn lag_left_at_takeover(&self, record: Option<&VmRecord>) -> Duration {
+        let limits = self.limits();
+        let has_ended = record.is_some_and(|record| record.registered_at.is_some());
+        let registration = if has_ended { Duration::ZERO } else { limits.register_runner };
+        (registration + limits.runner_list_lag).saturating_sub(self.section.claim_life * 4 / 3)
     }
 }
