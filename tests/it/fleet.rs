@@ -1,65 +1,31 @@
-//! The queue on Redis, which any number of hosts share: the main job, and a process that dies.
+//! Several hosts on one Redis: each a real process with a home, a host id and an `anka` of its own, and one GitHub for all.
 
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod cuts;
+mod deaths;
+mod hosts;
+mod idle;
+mod jobs;
+mod names;
+mod outages;
+mod proxy;
+mod scopes;
+mod swaps;
 
-use crate::support::{LIMIT, World, free_port};
+use crate::support::{LIMIT, World};
 
-/// A Redis of one test, on loopback; killed when it is dropped.
-struct Redis {
-    child: Child,
-    port: u16,
-}
+use self::hosts::Fleet;
 
-impl Redis {
-    fn start(world: &World) -> Self {
-        let port = free_port();
-        let folder = world.home.path().join("redis");
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new("redis-server");
-        command.args([
-            "--bind",
-            "127.0.0.1",
-            "--appendonly",
-            "yes",
-            "--save",
-            "",
-            "--port",
-            &port.to_string(),
-            "--dir",
-        ]);
-        let child = command
-            .arg(&folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed by tests/run");
-        let deadline = Instant::now() + LIMIT;
-        while TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_millis(50)).is_err() {
-            assert!(Instant::now() < deadline, "Redis does not listen");
-            std::thread::yield_now();
-        }
-        Self { child, port }
-    }
-
-    fn config(&self, world: &World, n_handlers: usize) -> String {
-        world.config(n_handlers)
-            + &format!("global_database_url: 127.0.0.1\nglobal_database_port: {}\n", self.port)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// One host whose queue is in Redis, with this many handlers.
+fn config(world: &World, fleet: &Fleet<'_>, n_handlers: usize) -> String {
+    let port = fleet.redis.port;
+    world.config(n_handlers) + &format!("global_database_url: 127.0.0.1\nglobal_database_port: {port}\n")
 }
 
 #[test]
 fn jobs_run_through_redis() {
     let world = World::new();
-    let redis = Redis::start(&world);
-    let anklet = world.start(&redis.config(&world, 2));
+    let fleet = Fleet::new(&world);
+    let anklet = world.start(&config(&world, &fleet, 2));
     let jobs: Vec<_> = (0..4).map(|_| world.github.create_job(world.job())).collect();
     for job in jobs {
         assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
@@ -73,8 +39,8 @@ fn jobs_run_through_redis() {
 #[test]
 fn killed_while_the_job_runs_and_watched_on_through_redis() {
     let world = World::new();
-    let redis = Redis::start(&world);
-    let config = redis.config(&world, 1);
+    let fleet = Fleet::new(&world);
+    let config = config(&world, &fleet, 1);
     let first = world.start(&config);
     let job = world.github.create_job(world.job().steps_ms(1_500));
     first.wait_message("job found registered runner and is now in progress");

@@ -25,6 +25,7 @@ mod metrics;
 mod queue;
 mod redeliver;
 mod redis_keys;
+mod redis_servers;
 mod rooms;
 mod runners;
 mod secrets;

@@ -75,17 +75,7 @@ impl World {
         let port = free_port();
         github.add_repo(REPO).add_pat(TOKEN, &["repo", "admin:org", "workflow"]);
         let hook = github.add_hook(REPO, &format!("http://127.0.0.1:{port}/jobs/v1/receiver"), SECRET);
-        let anka = FakeAnka::new(home.path());
-        anka.add(
-            &Template::new(TEMPLATE, "sonoma", TAG)
-                .on_disk()
-                .in_registry()
-                .cpu(4)
-                .ram_gib(8)
-                .runner(RUNNER_VERSION),
-        );
-        anka.install_wrapper(&home.path().join("bin"));
-        let (archive, _) = anka.make_runner(RUNNER_VERSION);
+        let (anka, archive) = new_anka(&home);
         let archive = fs::read(archive).unwrap();
         github.tune(|knobs| {
             RUNNER_VERSION.clone_into(&mut knobs.runner_version);
@@ -135,13 +125,8 @@ impl World {
     }
 
     /// Like `spawn`, by this command, to which the program's arguments and environment are added.
-    pub(crate) fn spawn_with(&self, config: &str, mut command: Command) -> Anklet {
-        fs::write(self.home.config(), config).unwrap();
-        let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", self.home.path().join("bin").display());
-        command.arg("-c").arg(self.home.config());
-        command.env("HOME", self.home.path()).env("PATH", path).env("LOG_LEVEL", "DEBUG").env("LANG", "C");
-        command.current_dir(self.home.path());
-        Anklet::spawn(command)
+    pub(crate) fn spawn_with(&self, config: &str, command: Command) -> Anklet {
+        spawn_at(&self.home, config, command)
     }
 
     /// A job for the template of this world.
@@ -184,6 +169,32 @@ impl World {
     fn ledger(&self) -> String {
         fs::read_to_string(self.home.path().join(".config/anklet/ledger.json")).unwrap_or_default()
     }
+}
+
+/// An `anka` whose one template is on disk and in the registry, and the archive of the runner in it.
+pub(crate) fn new_anka(home: &Home) -> (FakeAnka, PathBuf) {
+    let anka = FakeAnka::new(home.path());
+    anka.add(
+        &Template::new(TEMPLATE, "sonoma", TAG)
+            .on_disk()
+            .in_registry()
+            .cpu(4)
+            .ram_gib(8)
+            .runner(RUNNER_VERSION),
+    );
+    anka.install_wrapper(&home.path().join("bin"));
+    let (archive, _) = anka.make_runner(RUNNER_VERSION);
+    (anka, archive)
+}
+
+/// Starts the command as the program of the host with this home, and waits for nothing.
+pub(crate) fn spawn_at(home: &Home, config: &str, mut command: Command) -> Anklet {
+    fs::write(home.config(), config).unwrap();
+    let path = format!("{}:/usr/bin:/bin:/usr/sbin:/sbin", home.path().join("bin").display());
+    command.arg("-c").arg(home.config());
+    command.env("HOME", home.path()).env("PATH", path).env("LOG_LEVEL", "DEBUG").env("LANG", "C");
+    command.current_dir(home.path());
+    Anklet::spawn(command)
 }
 
 /// A command without an environment, so that what the tests were started with does not matter.

@@ -1,0 +1,56 @@
+//! What an idle fleet asks of Redis.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::World;
+
+use super::hosts::{Fleet, Host, handler, receiver};
+
+/// How long is listened.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Each handler sends at most one command in ten seconds, the process at most one a second in all.
+#[test]
+#[ignore = "long: see tests/long"]
+fn an_idle_fleet_asks_little() {
+    let world = World::new();
+    let fleet = Fleet::new(&world);
+    let host = Host::new();
+    let plugins = [receiver("RECEIVER", world.port), handler("A1"), handler("A2")];
+    let config =
+        fleet.config(&host.home, &plugins).replace("claim_seconds: 20\n", "").replace("idle_look: 1, ", "");
+    let anklet = host.start(&config, 2);
+    anklet.wait_message("receiver finished starting");
+    let lines = listen(fleet.redis.port);
+    // What a script does inside the server is no command of ours.
+    let ours: Vec<_> = lines.iter().filter(|line| !line.contains(" lua]")).collect();
+    let count = |what: &str| ours.iter().filter(|line| line.contains(what)).count();
+    let by_handler: BTreeMap<_, _> =
+        ["A1", "A2"].map(|name| (name, count(&format!(r#"handler\":\"{name}\""#)))).into_iter().collect();
+    println!("{} commands in a minute, of them claims: {by_handler:?}", ours.len());
+    assert!(by_handler.values().all(|n_claims| (1..=7).contains(n_claims)), "{by_handler:?}");
+    assert!(ours.len() <= 60, "{ours:#?}");
+    anklet.stop();
+}
+
+/// Everything that the server is asked for a minute.
+fn listen(port: u16) -> Vec<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"MONITOR\r\n").unwrap();
+    let (ends_at, mut reader, mut lines) = (Instant::now() + MINUTE, BufReader::new(stream), Vec::new());
+    loop {
+        let left = ends_at.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return lines;
+        }
+        reader.get_ref().set_read_timeout(Some(left)).unwrap();
+        let mut line = String::new();
+        match reader.read_line(&mut line) {
+            Ok(n_read) if n_read > 0 && !line.starts_with("+OK") => lines.push(line),
+            _ => {}
+        }
+    }
+}
