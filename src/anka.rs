@@ -5,12 +5,15 @@
 
 pub(crate) mod call;
 pub(crate) mod command;
+pub(crate) mod lock;
 pub(crate) mod output;
+mod pull;
 pub(crate) mod reply;
 pub(crate) mod setup;
 pub(crate) mod templates;
 pub(crate) mod text;
 pub(crate) mod timeouts;
+pub(crate) mod uses;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -22,14 +25,19 @@ use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::job::Image;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::VmName;
-use anklet_plugin_api::section::Secret;
-use anklet_plugin_api::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed, VmSize, VmVerb};
+use anklet_plugin_api::section::{Mount, Secret};
+use anklet_plugin_api::vm::{
+    FoundImage, GuestOutput, GuestRun, ImageSource, ReadyImage, RemoteImage, VmError, VmHost, VmListed,
+    VmSize, VmVerb,
+};
+use crossbeam_channel::Receiver;
 use serde_json::Value;
 
 use crate::anka::call::{Call, Input};
 use crate::anka::command::Commands;
-use crate::anka::templates::PullLock;
+use crate::anka::lock::PullLock;
 use crate::anka::timeouts::AnkaTimeouts;
+use crate::anka::uses::Uses;
 
 /// What the driver has to be told.
 pub(crate) struct AnkaSettings {
@@ -51,6 +59,9 @@ pub(crate) struct Anka {
     timeouts: AnkaTimeouts,
     secrets: Vec<Secret>,
     pull_lock: PullLock,
+    uses: Uses,
+    folder: PathBuf,
+    disk_settle: Duration,
     /// VMs whose clone this process has seen end, until they are deleted.
     cloned: Mutex<BTreeSet<VmName>>,
 }
@@ -64,6 +75,9 @@ impl Anka {
             timeouts: settings.timeouts,
             secrets: settings.secrets,
             pull_lock: PullLock::new(&settings.folder),
+            uses: Uses::new(&settings.folder),
+            disk_settle: limits.disk_settle,
+            folder: settings.folder,
             cloned: Mutex::default(),
         }
     }
@@ -79,6 +93,11 @@ impl Anka {
         reply::vms("list", &self.ask(call, ear)?)
     }
 
+    /// The size of the disk that VMs lie on: that of the home folder. 0, and so no buffer, if it does not tell.
+    fn disk_bytes(&self) -> u64 {
+        rustix::fs::statvfs(&self.folder).map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
+    }
+
     fn cloned_here(&self) -> MutexGuard<'_, BTreeSet<VmName>> {
         self.cloned.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,13 +108,35 @@ impl VmHost for Anka {
         self.listed(ear)
     }
 
-    fn ensure_image(&self, image: &Image, listed: &[VmListed], ear: &Ear<'_>) -> Result<ReadyImage, VmError> {
-        self.find_image(image, listed, ear)
+    fn find_image(
+        &self,
+        image: &Image,
+        source: &ImageSource,
+        listed: &[VmListed],
+        ear: &Ear<'_>,
+    ) -> Result<FoundImage, VmError> {
+        self.find(image, source, listed, ear)
     }
 
-    fn size(&self, name: &str, ear: &Ear<'_>) -> Result<Option<VmSize>, VmError> {
-        let call = Call::new("show", self.timeouts.show).value(name)?;
-        Ok(reply::size(&self.ask(call, ear)?))
+    fn pull_image(
+        &self,
+        image: &RemoteImage,
+        source: &ImageSource,
+        ear: &Ear<'_>,
+    ) -> Result<ReadyImage, VmError> {
+        self.pull(image, source, ear)
+    }
+
+    fn pull_ended(&self) -> Result<Receiver<()>, VmError> {
+        self.pull_lock.pull_ended().map_err(|source| VmError::NotStarted { verb: "registry pull", source })
+    }
+
+    fn size(&self, name: &str, tag: Option<&str>, ear: &Ear<'_>) -> Result<Option<VmSize>, VmError> {
+        let mut call = Call::new("show", self.timeouts.show);
+        if let Some(tag) = tag {
+            call = call.word("-t").value(tag)?;
+        }
+        Ok(reply::size(&self.ask(call.value(name)?, ear)?))
     }
 
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {
@@ -104,6 +145,16 @@ impl VmHost for Anka {
 
     fn start(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {
         self.ask(Call::new("start", self.timeouts.start).vm(vm)?, ear).map(drop)
+    }
+
+    fn mount(&self, vm: &VmName, mount: &Mount, ear: &Ear<'_>) -> Result<(), VmError> {
+        let mut folder = mount.host.clone().into_os_string();
+        if let Some(name) = &mount.name {
+            folder.push(":");
+            folder.push(name);
+        }
+        let call = Call::new("mount", self.timeouts.mount).vm(vm)?.hidden(folder);
+        self.ask(call, ear).map(drop)
     }
 
     /// Symbolic links are resolved here, since `anka cp` does not follow them; the guest sees the name of what a link
@@ -125,7 +176,7 @@ impl VmHost for Anka {
             call = call.input(Input::Bytes(input.reveal().as_bytes().to_vec()));
             secrets.push(input.clone());
         }
-        reply::guest(run.name, &self.commands.run(call, ear)?, &secrets)
+        reply::guest(run.name, &self.commands.run(call, ear)?, run.n_kept_bytes, &secrets)
     }
 
     fn stop_force(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {
@@ -139,6 +190,7 @@ impl VmHost for Anka {
         match self.ask(Call::new(verb, self.timeouts.delete).word("--yes").vm(vm)?, ear) {
             Ok(_) | Err(VmError::NotFound { .. }) => {
                 self.cloned_here().remove(vm);
+                self.uses.end(vm);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -147,12 +199,17 @@ impl VmHost for Anka {
 
     fn limit(&self, verb: VmVerb) -> Duration {
         let timeouts = &self.timeouts;
-        let look = timeouts.list + timeouts.show;
         let commands = match verb {
-            VmVerb::List => look,
-            VmVerb::Pull => look + timeouts.pull,
+            VmVerb::List => timeouts.list + timeouts.show,
+            // The list of the registry, the tags on disk, and two looks at the template there; each may have to be killed.
+            VmVerb::Find => timeouts.list + timeouts.show * 3 + self.commands.longest_end() * 3,
+            // Clones that are under way are waited for first, then room is made.
+            VmVerb::Pull => {
+                timeouts.clone + timeouts.show + pull::ROOM_LIMIT + timeouts.delete + timeouts.pull
+            }
             VmVerb::Clone => timeouts.clone,
-            VmVerb::Start => timeouts.start + timeouts.mount,
+            VmVerb::Start => timeouts.start,
+            VmVerb::Mount => timeouts.mount,
             VmVerb::Copy => timeouts.cp,
             // A clone that an earlier life left behind is waited for first.
             VmVerb::Delete => timeouts.clone + timeouts.delete.max(timeouts.stop),

@@ -85,7 +85,14 @@ fn check_anka(config: &Config, environment: &Environment, report: &mut Report<'_
         secrets: config.secrets.clone(),
     });
     match anka.check(&Ear::deaf()) {
-        Ok(facts) => report.say("ok", &format!("anka {} with the license {}", facts.version, facts.license)),
+        Ok(facts) => {
+            report.say("ok", &format!("anka {} with the license {}", facts.version, facts.license));
+            if config.plugins.iter().any(|plugin| !plugin.section.mounts.is_empty())
+                && let Err(error) = anka.check_mounts(&facts, &Ear::deaf())
+            {
+                report.error(&error.to_string());
+            }
+        }
         Err(error) => report.error(&error.to_string()),
     }
 }

@@ -26,7 +26,7 @@ use log::{debug, warn};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::host::ledger::Ledger;
-use crate::host::lock::{FileLock, Sharing};
+use crate::host::lock::FileLock;
 use crate::host::slots::{Reserved, Slots};
 
 /// How many macOS VMs Apple allows on a Mac.
@@ -302,15 +302,11 @@ impl Drop for Held {
 /// The lock over everything in the folder that processes share.
 fn lock(folder: &std::path::Path) -> Result<FileLock, HostError> {
     let path = folder.join("ledger.lock");
-    let failed = |source| HostError::Ledger { doing: "lock", path: path.display().to_string(), source };
-    if let Some(lock) = FileLock::try_take(&path, Sharing::Alone).map_err(failed)? {
-        return Ok(lock);
-    }
-    let taken = FileLock::taking(&path, Sharing::Alone).map_err(failed)?;
-    taken
-        .recv_timeout(LOCK_LIMIT)
-        .map_err(|error| failed(io::Error::new(io::ErrorKind::TimedOut, error)))?
-        .map_err(failed)
+    FileLock::take_alone(&path, LOCK_LIMIT).map_err(|source| HostError::Ledger {
+        doing: "lock",
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 fn measured_cpu_count() -> u32 {

@@ -12,6 +12,7 @@ mod metrics;
 mod registry;
 mod services;
 mod signals;
+mod similar;
 mod startup;
 mod store;
 

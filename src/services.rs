@@ -20,6 +20,7 @@ use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
 use anklet_plugin_api::store::{Lease, Leased, Lessee, Store, StoreError};
 
+use crate::anka::setup::AnkaSetupError;
 use crate::anka::{Anka, AnkaSettings};
 use crate::config::env::Environment;
 use crate::config::{Config, PluginConfig};
@@ -70,10 +71,18 @@ impl Shared {
         let host = open_host(config, folder.clone())?;
         let anka = Arc::new(new_anka(config, environment, folder));
         if config.plugins.iter().any(|plugin| registry::role(&plugin.section.kind) == Some(Role::Handler)) {
-            let facts = anka.check(ear).map_err(|error| SetupError {
+            let unusable = |error: AnkaSetupError| SetupError {
                 message: "unable to create anka cli",
                 cause: error.to_string(),
-            })?;
+            };
+            let facts = anka.check(ear).map_err(unusable)?;
+            // Each VM would fail otherwise, and its job with it.
+            if let Some(plugin) = config.plugins.iter().find(|plugin| !plugin.section.mounts.is_empty()) {
+                anka.check_mounts(&facts, ear).map_err(|error| SetupError {
+                    cause: format!("plugin {}: {error}", plugin.section.name),
+                    ..unusable(error)
+                })?;
+            }
             info!(anka_version = facts.version.as_str(), license = facts.license.as_str(); "anka is usable");
         }
         let process = process_id_text();

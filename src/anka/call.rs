@@ -23,6 +23,14 @@ pub(crate) struct Call {
     pub(super) limit: Duration,
 }
 
+/// What is asked of a registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RegistryCommand {
+    List,
+    Show,
+    Pull,
+}
+
 /// A command's standard input.
 pub(crate) enum Input {
     /// Nothing.
@@ -38,6 +46,23 @@ impl Call {
     pub(crate) fn new(verb: &'static str, limit: Duration) -> Self {
         let arguments = ["-j"].into_iter().chain(verb.split(' ')).map(OsString::from).collect();
         Self { verb, arguments, shown: format!("anka -j {verb}"), input: Input::Empty, limit }
+    }
+
+    /// `anka -j registry [--remote REMOTE] COMMAND`: the registry's options come before its command.
+    pub(crate) fn registry(
+        command: RegistryCommand,
+        remote: Option<&str>,
+        limit: Duration,
+    ) -> Result<Self, VmError> {
+        let (verb, last) = match command {
+            RegistryCommand::List => ("registry list", "list"),
+            RegistryCommand::Show => ("registry show", "show"),
+            RegistryCommand::Pull => ("registry pull", "pull"),
+        };
+        let Some(remote) = remote else { return Ok(Self::new(verb, limit)) };
+        let mut call = Self::new("registry", limit).word("--remote").value(remote)?.word(last);
+        call.verb = verb;
+        Ok(call)
     }
 
     /// Adds a word of our own.
@@ -111,5 +136,10 @@ mod tests {
         let call = Call::new("cp", LONG).hidden("/x").guest_home(&vm).unwrap();
         assert_eq!(call.shown, "anka -j cp … anklet-vm-1:");
         assert_eq!(call.arguments, ["-j", "cp", "/x", "anklet-vm-1:"]);
+        let call = Call::registry(RegistryCommand::Pull, Some("http://r:8089"), LONG).unwrap();
+        assert_eq!((call.verb, call.shown.as_str()), ("registry pull", "anka -j registry --remote … pull"));
+        assert_eq!(call.arguments, ["-j", "registry", "--remote", "http://r:8089", "pull"]);
+        let call = Call::registry(RegistryCommand::List, None, LONG).unwrap();
+        assert_eq!(call.shown, "anka -j registry list");
     }
 }

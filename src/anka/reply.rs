@@ -13,8 +13,6 @@ use crate::anka::text::{end_of, mask, start_of};
 
 /// How much of a message or an output an error shows.
 const SHOWN_CHARS: usize = 400;
-/// How much of a guest command's output is handed on.
-const GUEST_OUTPUT_BYTES: usize = 64 << 10;
 /// The code of "not found" in every version.
 const NOT_FOUND: i64 = 3;
 /// `anka run`'s own exit code when the guest cannot be reached; a guest's command can end with it too.
@@ -93,6 +91,78 @@ fn vm(row: &Value) -> Option<VmListed> {
     })
 }
 
+/// A row of a `registry list`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RegistryTemplate {
+    /// Its id, the same on every host.
+    pub(crate) uuid: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its latest tag, where the registry says so.
+    pub(crate) latest: Option<String>,
+}
+
+/// The templates of a `registry list`. A row that makes no sense makes the whole answer nonsense: "not there" is concluded from it.
+pub(crate) fn registry_templates(verb: &'static str, body: &Value) -> Result<Vec<RegistryTemplate>, VmError> {
+    let Value::Array(rows) = body else { return Err(nonsense(verb, body)) };
+    let row = |row: &Value| {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        Some(RegistryTemplate {
+            // `id` before 3.2.0.
+            uuid: text("uuid").or_else(|| text("id"))?.to_owned(),
+            name: text("name").unwrap_or_default().to_owned(),
+            latest: text("latest").map(str::to_owned),
+        })
+    };
+    let templates: Option<Vec<_>> = rows.iter().map(row).collect();
+    templates.ok_or_else(|| nonsense(verb, body))
+}
+
+/// What a pull would take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PullSize {
+    /// What has to be loaded.
+    pub(crate) needed: u64,
+    /// What is free on the disk.
+    pub(crate) free: u64,
+}
+
+/// The answer to `pull --check-download-size`; none if all of it is on disk.
+pub(crate) fn pull_size(verb: &'static str, body: &Value) -> Result<Option<PullSize>, VmError> {
+    match body {
+        Value::Null => return Ok(None),
+        Value::Object(fields) if fields.is_empty() => return Ok(None),
+        _ => {}
+    }
+    let bytes = |key: &str| body.get(key).and_then(number).and_then(|number| u64::try_from(number).ok());
+    match (bytes("size"), bytes("available")) {
+        (Some(size), Some(free)) => {
+            Ok(Some(PullSize { needed: size.saturating_sub(bytes("cached").unwrap_or(0)), free }))
+        }
+        _ => Err(nonsense(verb, body)),
+    }
+}
+
+/// What a `show` tells of the disk that a template takes and of its last use. A date that is missing counts as long ago.
+pub(crate) fn disk_use(body: &Value) -> (u64, String) {
+    let bytes = body.get("image_size").and_then(number).and_then(|number| u64::try_from(number).ok());
+    let access = body.get("access_date").and_then(Value::as_str).unwrap_or_default();
+    (bytes.unwrap_or(0), access.to_owned())
+}
+
+/// Whether a `show` is that of a VM for Intel processors; none if it does not tell.
+pub(crate) fn is_intel(body: &Value) -> Option<bool> {
+    match body.get("arch")? {
+        Value::Number(number) => match number.as_i64()? {
+            1 => Some(true),
+            2 => Some(false),
+            _ => None,
+        },
+        Value::String(text) => Some(matches!(text.as_str(), "x86_64" | "amd64" | "intel")),
+        _ => None,
+    }
+}
+
 /// The tags of a `show VM tag`. Templates without tags answer in more than one way; they have none.
 pub(crate) fn tags(body: &Value) -> Vec<String> {
     let rows = body.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -136,9 +206,14 @@ pub(crate) fn text(verb: &'static str, body: &Value, key: &str) -> Result<String
 ///
 /// A success is the guest's raw output. A failure is `anka`'s own if the last line is its envelope, or if the exit code
 /// is one of the two that `anka run` has for itself and what was printed fits; else it is the guest's.
-pub(crate) fn guest(name: &'static str, ended: &Ended, secrets: &[Secret]) -> Result<GuestOutput, VmError> {
+pub(crate) fn guest(
+    name: &'static str,
+    ended: &Ended,
+    n_kept_bytes: usize,
+    secrets: &[Secret],
+) -> Result<GuestOutput, VmError> {
     let verb = "run";
-    let output = guest_output(ended, secrets);
+    let output = guest_output(ended, n_kept_bytes, secrets);
     let Some(exit) = ended.exit else { return Err(failure(verb, ended, secrets)) };
     if exit == 0 {
         return Ok(GuestOutput(output));
@@ -155,11 +230,11 @@ pub(crate) fn guest(name: &'static str, ended: &Ended, secrets: &[Secret]) -> Re
         let message = "the guest rebooted or the link to it was lost".to_string();
         return Err(VmError::Failed { verb, code: exit.into(), message });
     }
-    Err(VmError::Guest { name, exit, output: end_of(&output, SHOWN_CHARS) })
+    Err(VmError::Guest { name, exit, output })
 }
 
 /// Both outputs, masked, and the end of them where they are long.
-fn guest_output(ended: &Ended, secrets: &[Secret]) -> String {
+fn guest_output(ended: &Ended, n_kept_bytes: usize, secrets: &[Secret]) -> String {
     let mut bytes = ended.output.bytes();
     let errors = ended.errors.bytes();
     if !bytes.is_empty() && !errors.is_empty() && !bytes.ends_with(b"\n") {
@@ -168,7 +243,7 @@ fn guest_output(ended: &Ended, secrets: &[Secret]) -> String {
     bytes.extend_from_slice(&errors);
     // Masked before it is cut, so that the cut leaves no half of a secret.
     let text = mask(&String::from_utf8_lossy(&bytes), secrets);
-    let mut from = text.len().saturating_sub(GUEST_OUTPUT_BYTES);
+    let mut from = text.len().saturating_sub(n_kept_bytes);
     while !text.is_char_boundary(from) {
         from += 1;
     }

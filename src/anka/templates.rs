@@ -1,103 +1,140 @@
-//! Templates: what is on disk, and the clone made of it. Also the lock between pulls and clones.
+//! Templates: where the one that a label means can be had, and the clone made of it.
 //!
-//! A pull beside another pull or a clone corrupts data, on the whole host. So a pull needs `pull.lock` alone and clones
-//! share it, and it is the *child* that holds it, as its standard input: it may outlive us.
+//! What is on disk with the tag that was asked for costs no word to the registry. "Certainly not there" is said only
+//! after the registry has answered well; everything else is "could not ask", and the job waits.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anklet_plugin_api::ear::{Ear, Heard};
+use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::job::Image;
 use anklet_plugin_api::name::VmName;
-use anklet_plugin_api::vm::{ReadyImage, VmError, VmListed};
-use log::debug;
+use anklet_plugin_api::vm::{FoundImage, ImageSource, ReadyImage, RemoteImage, VmError, VmListed, VmSize};
 
 use crate::anka::Anka;
-use crate::anka::call::{Call, Input};
-use crate::anka::reply;
+use crate::anka::call::{Call, Input, RegistryCommand};
+use crate::anka::reply::{self, RegistryTemplate};
 use crate::anka::text::{argument_fault, printable};
-use crate::host::lock::{FileLock, Sharing};
+use crate::host::lock::FileLock;
+use crate::similar::most_similar;
 
 /// Our VMs' names begin with this. A job must never be given another job's VM as its template.
-const OUR_VMS: &str = "anklet-vm-";
-
-/// The lock between pulls and clones of this host.
-pub(crate) struct PullLock {
-    path: PathBuf,
-    /// A look whether the lock is free takes it for a moment; nobody else of this process must be turned away by that.
-    gate: Mutex<()>,
-}
-
-impl PullLock {
-    /// The lock file of the folder `~/.config/anklet`.
-    pub(crate) fn new(folder: &Path) -> Self {
-        Self { path: folder.join("pull.lock"), gate: Mutex::new(()) }
-    }
-
-    /// Takes the lock as clones do; none while a pull holds it.
-    pub(crate) fn shared(&self) -> io::Result<Option<FileLock>> {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        FileLock::try_take(&self.path, Sharing::Shared)
-    }
-
-    /// Takes the lock as a pull does; none while another pull or a clone holds it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the pull, which this driver does not do yet"))]
-    pub(crate) fn alone(&self) -> io::Result<Option<FileLock>> {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        FileLock::try_take(&self.path, Sharing::Alone)
-    }
-
-    /// Whether a clone holds the lock. While a pull does, none can.
-    fn is_shared(&self) -> io::Result<bool> {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = FileLock::try_take(&self.path, Sharing::Alone)?.is_some();
-        Ok(!free && FileLock::try_take(&self.path, Sharing::Shared)?.is_some())
-    }
-
-    /// Waits until no clone is under way; [`VmError::Busy`] when the limit passes.
-    fn wait_for_clones(&self, verb: &'static str, ear: &Ear<'_>, deadline: Instant) -> Result<(), VmError> {
-        let unlockable = |source| VmError::NotStarted { verb, source };
-        if !self.is_shared().map_err(unlockable)? {
-            return Ok(());
-        }
-        debug!(verb; "waiting for clones that are under way");
-        let taken = FileLock::taking(&self.path, Sharing::Alone).map_err(unlockable)?;
-        match ear.wait(&taken, deadline) {
-            Heard::Done(taken) => taken.map(drop).map_err(unlockable),
-            Heard::Cut => Err(VmError::Cut { verb }),
-            Heard::TooSlow | Heard::Gone => Err(VmError::Busy),
-        }
-    }
-}
+pub(super) const OUR_VMS: &str = "anklet-vm-";
+/// How many similar names an error offers.
+const N_CLOSEST: usize = 3;
 
 impl Anka {
-    /// See [`VmHost::ensure_image`](anklet_plugin_api::vm::VmHost::ensure_image).
-    pub(super) fn find_image(
+    /// See [`VmHost::find_image`](anklet_plugin_api::vm::VmHost::find_image).
+    pub(super) fn find(
         &self,
         image: &Image,
+        source: &ImageSource,
         listed: &[VmListed],
         ear: &Ear<'_>,
-    ) -> Result<ReadyImage, VmError> {
+    ) -> Result<FoundImage, VmError> {
         let texts = [Some(image.template.as_str()), image.tag.as_deref()];
         if let Some(fault) = texts.into_iter().flatten().find_map(argument_fault) {
-            return Err(not_on_disk(image, format!("it cannot be asked for: {fault}")));
+            return Err(not_to_be_had(image, format!("it cannot be asked for: {fault}")));
         }
-        let _lock = self.lock_for_clone("list")?;
-        let Some(template) = find(listed, &image.template) else {
-            return self.pull_missing(image, "no template of that name or id is on disk".to_string());
+        let local = find(listed, &image.template);
+        match &image.tag {
+            Some(tag) => self.find_tag(image, tag, source, (local, listed), ear),
+            None => self.find_latest(image, source, (local, listed), ear),
+        }
+    }
+
+    fn find_tag(
+        &self,
+        image: &Image,
+        tag: &str,
+        source: &ImageSource,
+        (local, listed): (Option<&VmListed>, &[VmListed]),
+        ear: &Ear<'_>,
+    ) -> Result<FoundImage, VmError> {
+        if let Some(ready) = self.find_tag_on_disk(local, tag, ear)? {
+            return Ok(on_disk(ready));
+        }
+        let why = match local {
+            Some(_) => format!("tag {} is not on disk", printable(tag)),
+            None => "no template of that name or id is on disk".to_owned(),
         };
-        let ready = |tag: Option<&String>| ReadyImage { template: template.uuid.clone(), tag: tag.cloned() };
-        // Without a tag the latest is meant; what is on disk is taken for it.
-        let Some(wanted) = &image.tag else { return Ok(ready(None)) };
-        if let Some(tag) = template.tag.as_ref().filter(|tag| tag.eq_ignore_ascii_case(wanted)) {
-            return Ok(ready(Some(tag)));
+        if source.skip_pull {
+            return Err(not_to_be_had(image, format!("{why}, and skip_pull is set")));
         }
-        match choose_tag(&self.tags(&template.uuid, ear)?, wanted) {
-            Some(tag) => Ok(ready(Some(tag))),
-            None => self.pull_missing(image, format!("tag {} is not on disk", printable(wanted))),
+        let rows = self.registry_list(source, ear).map_err(|error| could_not_ask(image, &why, error))?;
+        let Some(row) = find_row(&rows, image, local) else { return Err(no_template(image, &rows, listed)) };
+        // As the registry spells it.
+        let tag = row.latest.as_deref().filter(|latest| latest.eq_ignore_ascii_case(tag)).unwrap_or(tag);
+        let size = match self.registry_show(&row.uuid, Some(tag), source, ear) {
+            Ok(size) => size,
+            Err(VmError::NotFound { .. }) => {
+                // Only a registry that shows the template without the tag can be believed that the tag is missing.
+                match self.registry_show(&row.uuid, None, source, ear) {
+                    Ok(_) => return Err(no_tag(image, tag, row, &self.tags_of(local, ear)?)),
+                    Err(error) => cut_or(error, None)?,
+                }
+            }
+            // Templates that Anka 2 pushed cannot be shown; the pull tells whether the tag is there.
+            Err(error) => cut_or(error, None)?,
+        };
+        Ok(FoundImage::Remote(RemoteImage { template: row.uuid.clone(), tag: Some(tag.to_owned()), size }))
+    }
+
+    /// Without a tag the registry's latest is meant.
+    fn find_latest(
+        &self,
+        image: &Image,
+        source: &ImageSource,
+        (local, listed): (Option<&VmListed>, &[VmListed]),
+        ear: &Ear<'_>,
+    ) -> Result<FoundImage, VmError> {
+        let as_it_is = |local: &VmListed, why: &str| FoundImage::OnDisk {
+            image: ReadyImage { template: local.uuid.clone(), tag: local.tag.clone(), is_current: true },
+            maybe_old: Some(why.to_owned()),
+        };
+        if source.skip_pull {
+            return match local {
+                Some(local) => Ok(as_it_is(local, "skip_pull is set")),
+                None => Err(not_to_be_had(image, "it is not on disk, and skip_pull is set".to_owned())),
+            };
         }
+        let rows = match (self.registry_list(source, ear), local) {
+            (Ok(rows), _) => rows,
+            (Err(error @ VmError::Cut { .. }), _) => return Err(error),
+            (Err(error), Some(local)) => return Ok(as_it_is(local, &error.to_string())),
+            (Err(error), None) => return Err(could_not_ask(image, "it is not on disk", error)),
+        };
+        let row = match (find_row(&rows, image, local), local) {
+            (Some(row), _) => row,
+            (None, Some(local)) => return Ok(as_it_is(local, "the registry does not have this template")),
+            (None, None) => return Err(no_template(image, &rows, listed)),
+        };
+        if let Some(latest) = &row.latest
+            && let Some(ready) = self.find_tag_on_disk(local, latest, ear)?
+        {
+            return Ok(on_disk(ready));
+        }
+        let shown = self.registry_show(&row.uuid, row.latest.as_deref(), source, ear);
+        let size = shown.or_else(|error| cut_or(error, None))?;
+        Ok(FoundImage::Remote(RemoteImage { template: row.uuid.clone(), tag: row.latest.clone(), size }))
+    }
+
+    fn find_tag_on_disk(
+        &self,
+        local: Option<&VmListed>,
+        wanted: &str,
+        ear: &Ear<'_>,
+    ) -> Result<Option<ReadyImage>, VmError> {
+        let Some(local) = local else { return Ok(None) };
+        let ready = |tag: &String, is_current| ReadyImage {
+            template: local.uuid.clone(),
+            tag: Some(tag.clone()),
+            is_current,
+        };
+        if let Some(tag) = local.tag.as_ref().filter(|tag| tag.eq_ignore_ascii_case(wanted)) {
+            return Ok(Some(ready(tag, true)));
+        }
+        let tags = self.tags(&local.uuid, ear)?;
+        Ok(choose_tag(&tags, wanted).map(|tag| ready(tag, false)))
     }
 
     /// See [`VmHost::clone_image`](anklet_plugin_api::vm::VmHost::clone_image). The tag is named in the clone itself, so
@@ -109,6 +146,8 @@ impl Anka {
         ear: &Ear<'_>,
     ) -> Result<(), VmError> {
         let verb = "clone";
+        // Before the lock: while this waits for a pull, that pull must not delete the template.
+        self.uses.begin(&image.template, vm);
         let lock = self.lock_for_clone(verb)?;
         let held = lock.file().map_err(|source| VmError::NotStarted { verb, source })?;
         let mut call = Call::new(verb, self.timeouts.clone);
@@ -149,14 +188,41 @@ impl Anka {
         }
     }
 
-    /// What is not on disk has to be pulled; this driver does not pull.
-    fn pull_missing(&self, image: &Image, why: String) -> Result<ReadyImage, VmError> {
-        Err(not_on_disk(image, why))
+    fn tags_of(&self, local: Option<&VmListed>, ear: &Ear<'_>) -> Result<Vec<String>, VmError> {
+        local.map_or_else(|| Ok(Vec::new()), |local| self.tags(&local.uuid, ear))
+    }
+
+    fn registry_list(&self, source: &ImageSource, ear: &Ear<'_>) -> Result<Vec<RegistryTemplate>, VmError> {
+        let call = Call::registry(RegistryCommand::List, source.registry_url.as_deref(), self.timeouts.list)?;
+        reply::registry_templates(call.verb(), &self.ask(call, ear)?)
+    }
+
+    fn registry_show(
+        &self,
+        template: &str,
+        tag: Option<&str>,
+        source: &ImageSource,
+        ear: &Ear<'_>,
+    ) -> Result<Option<VmSize>, VmError> {
+        let mut call =
+            Call::registry(RegistryCommand::Show, source.registry_url.as_deref(), self.timeouts.show)?;
+        if let Some(tag) = tag {
+            call = call.word("-t").value(tag)?;
+        }
+        Ok(reply::size(&self.ask(call.value(template)?, ear)?))
     }
 
     fn lock_for_clone(&self, verb: &'static str) -> Result<FileLock, VmError> {
         let lock = self.pull_lock.shared().map_err(|source| VmError::NotStarted { verb, source })?;
         lock.ok_or(VmError::Busy)
+    }
+}
+
+/// What stands in for an answer that did not come, unless the question was cut short.
+fn cut_or<T>(error: VmError, instead: T) -> Result<T, VmError> {
+    match error {
+        VmError::Cut { .. } => Err(error),
+        _ => Ok(instead),
     }
 }
 
@@ -169,14 +235,62 @@ fn find<'a>(listed: &'a [VmListed], template: &str) -> Option<&'a VmListed> {
         .or_else(|| templates().find(|row| row.name.eq_ignore_ascii_case(template)))
 }
 
+/// The same in the registry; what is on disk under a name is the same template there.
+fn find_row<'a>(
+    rows: &'a [RegistryTemplate],
+    image: &Image,
+    local: Option<&VmListed>,
+) -> Option<&'a RegistryTemplate> {
+    let of_local = local.and_then(|local| rows.iter().find(|row| row.uuid.eq_ignore_ascii_case(&local.uuid)));
+    let template = &image.template;
+    of_local
+        .or_else(|| rows.iter().find(|row| row.uuid.eq_ignore_ascii_case(template)))
+        .or_else(|| rows.iter().find(|row| row.name == *template))
+        .or_else(|| rows.iter().find(|row| row.name.eq_ignore_ascii_case(template)))
+}
+
 /// The tag that a label means. Labels compare without case, so a tag that differs in it will do.
 fn choose_tag<'a>(tags: &'a [String], wanted: &str) -> Option<&'a String> {
     let exact = tags.iter().find(|tag| *tag == wanted);
     exact.or_else(|| tags.iter().find(|tag| tag.eq_ignore_ascii_case(wanted)))
 }
 
-fn not_on_disk(image: &Image, why: String) -> VmError {
+fn on_disk(image: ReadyImage) -> FoundImage {
+    FoundImage::OnDisk { image, maybe_old: None }
+}
+
+fn not_to_be_had(image: &Image, why: String) -> VmError {
     VmError::NotOnDisk { template: printable(&image.template), why }
+}
+
+fn could_not_ask(image: &Image, why: &str, error: VmError) -> VmError {
+    match error {
+        VmError::Cut { .. } => error,
+        error => not_to_be_had(image, format!("{why}, and the registry cannot be asked: {error}")),
+    }
+}
+
+fn no_template(image: &Image, rows: &[RegistryTemplate], listed: &[VmListed]) -> VmError {
+    let there = rows.iter().map(|row| (row.name.as_str(), row.uuid.as_str()));
+    let here =
+        listed.iter().filter(|row| row.tag.is_some()).map(|row| (row.name.as_str(), row.uuid.as_str()));
+    let both: Vec<_> = there.chain(here).collect();
+    let shown = |(name, uuid): &(&str, &str)| format!("{} ({})", printable(name), printable(uuid));
+    let nearest = most_similar(&image.template, &both, |(name, uuid)| [*name, *uuid], N_CLOSEST);
+    VmError::NoSuchImage {
+        what: format!("template {}", printable(&image.template)),
+        closest: nearest.into_iter().map(shown).collect(),
+    }
+}
+
+/// The registry lists only the latest tag of each template; more of them may be on disk.
+fn no_tag(image: &Image, tag: &str, row: &RegistryTemplate, on_disk: &[String]) -> VmError {
+    let tags: Vec<_> = row.latest.iter().chain(on_disk).map(String::as_str).collect();
+    let nearest = most_similar(tag, &tags, |tag| [*tag, *tag], N_CLOSEST);
+    VmError::NoSuchImage {
+        what: format!("tag {} of template {}", printable(tag), printable(&image.template)),
+        closest: nearest.into_iter().map(|tag| printable(tag)).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::VmName;
-use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::section::{Mount, Secret};
 use anklet_plugin_api::vm::{GuestRun, VmError, VmHost, VmVerb};
 use crossbeam_channel::{Receiver, bounded};
 
@@ -112,7 +112,8 @@ pub(crate) fn ok(body: &str) -> String {
 }
 
 fn run(bench: &Bench, line: &str, input: Option<&Secret>) -> Result<String, VmError> {
-    let run = GuestRun { name: "test", line, input, limit: Duration::from_secs(60) };
+    let limit = Duration::from_secs(60);
+    let run = GuestRun { name: "test", line, input, limit, n_kept_bytes: 1_000 };
     bench.anka().run(&vm(), &run, &Ear::deaf()).map(|output| output.0)
 }
 
@@ -129,6 +130,11 @@ fn each_verb_has_its_words() {
     fs::write(bench.path("script.bash"), "").unwrap();
     std::os::unix::fs::symlink(bench.path("script.bash"), bench.path("link")).unwrap();
     anka.start(&vm(), &ear).unwrap();
+    for name in [None, Some("cache".to_owned())] {
+        anka.mount(&vm(), &Mount { host: "/srv/x".into(), name }, &ear).unwrap();
+    }
+    assert_eq!(anka.size("AAAA", None, &ear).unwrap(), None);
+    assert_eq!(anka.size("AAAA", Some("v1"), &ear).unwrap(), None);
     anka.copy(&vm(), &bench.path("link"), &ear).unwrap();
     anka.stop_force(&vm(), &ear).unwrap();
     anka.delete(&vm(), &ear).unwrap();
@@ -137,6 +143,10 @@ fn each_verb_has_its_words() {
     let script = bench.path("script.bash").canonicalize().unwrap();
     let expected = format!(
         "[-j][start][anklet-vm-1]
+[-j][mount][anklet-vm-1][/srv/x]
+[-j][mount][anklet-vm-1][/srv/x:cache]
+[-j][show][AAAA]
+[-j][show][-t][v1][AAAA]
 [-j][cp][-a][{}][anklet-vm-1:]
 [-j][stop][--force][anklet-vm-1]
 [-j][delete][--yes][anklet-vm-1]
@@ -216,6 +226,8 @@ fn the_limits_told_cover_the_commands() {
         (VmVerb::Pull, 21_600),
         (VmVerb::Clone, 300),
         (VmVerb::Start, 1_000),
+        (VmVerb::Find, 240),
+        (VmVerb::Mount, 60),
         (VmVerb::Copy, 600),
         (VmVerb::Delete, 120),
     ] {

@@ -1,6 +1,7 @@
 //! The known key that is most like an unknown one.
 
 use super::keys::{self, Root};
+use crate::similar::distance;
 
 /// What to say about a key that is not known below `map`.
 pub(super) fn advice(root: Root, map: &str, name: &str) -> String {
@@ -36,22 +37,6 @@ fn nearest<'a>(names: impl Iterator<Item = &'a str>, name: &str) -> Option<&'a s
         .filter(|(n_changes, _)| *n_changes <= allowed)
         .min_by_key(|(n_changes, _)| *n_changes)
         .map(|(_, known)| known)
-}
-
-/// How many letters must be changed, added or removed.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

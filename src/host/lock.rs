@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use rustix::fs::{FlockOperation, flock};
@@ -57,6 +58,15 @@ impl FileLock {
             let _ = taken.send(locked.map(|()| Self::of(file)).map_err(io::Error::from));
         })?;
         Ok(takes)
+    }
+
+    /// Takes a lock that nobody holds for long; an error after `limit`.
+    pub(crate) fn take_alone(path: &Path, limit: Duration) -> io::Result<Self> {
+        if let Some(lock) = Self::try_take(path, Sharing::Alone)? {
+            return Ok(lock);
+        }
+        let taken = Self::taking(path, Sharing::Alone)?.recv_timeout(limit);
+        taken.map_err(|error| io::Error::new(io::ErrorKind::TimedOut, error))?
     }
 
     /// The locked file, for a child that must keep the lock when we die.

@@ -14,6 +14,7 @@ use anklet_plugin_api::vm::{Stage, VmRecord, VmSize};
 use serde_json::json;
 
 use super::{HostSettings, MacHost};
+use crate::host::lock::Sharing;
 
 /// A folder that goes with its owner.
 pub(crate) struct Folder(PathBuf);
@@ -231,8 +232,8 @@ fn a_lock_that_another_holds_is_waited_for() {
     let folder = Folder::new();
     let host = open(&folder);
     let path = folder.path().join("ledger.lock");
-    let held = super::FileLock::try_take(&path, super::Sharing::Alone).unwrap().unwrap();
-    assert!(super::FileLock::try_take(&path, super::Sharing::Shared).unwrap().is_none());
+    let held = super::FileLock::try_take(&path, Sharing::Alone).unwrap().unwrap();
+    assert!(super::FileLock::try_take(&path, Sharing::Shared).unwrap().is_none());
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| host.record(&record(host.id(), "a")));
         assert!(!waiting.is_finished());

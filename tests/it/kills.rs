@@ -16,12 +16,12 @@ use crate::worlds::in_worlds;
 const COMMANDS: &[(&str, usize)] = &[
     ("version", 1),
     ("license show", 1),
-    ("list", 1),
+    ("list", 2),
     ("show", 1),
     ("clone", 1),
     ("start", 1),
     ("cp", 3),
-    ("run", 3),
+    ("run", 4),
     ("delete", 1),
 ];
 
@@ -122,6 +122,8 @@ fn killed_at_each_command_and_call_of_a_jobs_life() {
             let second = world.start(&world.config(1));
             world.github.send_job_event(job, "queued");
             world.github.wait_completed(job, LIMIT);
+            // News that comes while it stops would have to be asked for.
+            second.wait_message("job completed");
             second.stop();
         }
         ends_well(world, &world.config(1), &[job]);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -11,7 +12,7 @@ use crate::ear::Ear;
 use crate::job::{Image, JobId, RunId};
 use crate::name::{HostId, PluginName, VmName};
 use crate::scope::Scope;
-use crate::section::Secret;
+use crate::section::{Mount, Secret};
 use crate::time::Moment;
 
 /// Makes, drives and removes VMs of this host. Each call has a limit of its own and ends early when its [`Ear`] says so
@@ -20,18 +21,38 @@ pub trait VmHost: Send + Sync {
     /// Every VM and template on disk, running or not.
     fn list(&self, ear: &Ear<'_>) -> Result<Vec<VmListed>, VmError>;
 
-    /// Makes sure that the image can be cloned, pulling it if that is needed and allowed; `listed` is what [`VmHost::list`] answered just now.
-    /// Never blocks for another's pull: [`VmError::Busy`].
-    fn ensure_image(&self, image: &Image, listed: &[VmListed], ear: &Ear<'_>) -> Result<ReadyImage, VmError>;
+    /// Where the image can be had; `listed` is what [`VmHost::list`] answered just now. An image that is on disk with the tag asked for costs
+    /// no word to the registry. [`VmError::NoSuchImage`] only when the registry answered well, without it.
+    fn find_image(
+        &self,
+        image: &Image,
+        source: &ImageSource,
+        listed: &[VmListed],
+        ear: &Ear<'_>,
+    ) -> Result<FoundImage, VmError>;
 
-    /// How large a template or VM on disk is, by name or id; none if the VM host does not say.
-    fn size(&self, name: &str, ear: &Ear<'_>) -> Result<Option<VmSize>, VmError>;
+    /// Pulls an image, after making room for it if the disk is too full. Never waits for another's pull: [`VmError::Busy`].
+    fn pull_image(
+        &self,
+        image: &RemoteImage,
+        source: &ImageSource,
+        ear: &Ear<'_>,
+    ) -> Result<ReadyImage, VmError>;
 
-    /// Makes `vm` from the image.
+    /// Becomes ready once, when no pull is under way on this host.
+    fn pull_ended(&self) -> Result<Receiver<()>, VmError>;
+
+    /// How large a template or VM on disk is, by name or id, in this tag or the current one; none if the VM host does not say.
+    fn size(&self, name: &str, tag: Option<&str>, ear: &Ear<'_>) -> Result<Option<VmSize>, VmError>;
+
+    /// Makes `vm` from the image. Never waits for a pull: [`VmError::Busy`].
     fn clone_image(&self, image: &ReadyImage, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
 
     /// Starts it.
     fn start(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
+
+    /// Shares a folder of the host with a running VM.
+    fn mount(&self, vm: &VmName, mount: &Mount, ear: &Ear<'_>) -> Result<(), VmError>;
 
     /// Copies a file or folder into the guest's home.
     fn copy(&self, vm: &VmName, from: &Path, ear: &Ear<'_>) -> Result<(), VmError>;
@@ -50,8 +71,8 @@ pub trait VmHost: Send + Sync {
         match verb {
             VmVerb::Pull => Duration::from_secs(6 * 3_600),
             VmVerb::Copy => Duration::from_secs(600),
-            VmVerb::Clone | VmVerb::Start => Duration::from_secs(300),
-            VmVerb::List | VmVerb::Delete => Duration::from_secs(120),
+            VmVerb::Find | VmVerb::Clone | VmVerb::Start => Duration::from_secs(300),
+            VmVerb::List | VmVerb::Mount | VmVerb::Delete => Duration::from_secs(120),
         }
     }
 }
@@ -61,12 +82,16 @@ pub trait VmHost: Send + Sync {
 pub enum VmVerb {
     /// [`VmHost::list`] and other questions.
     List,
-    /// [`VmHost::ensure_image`].
+    /// [`VmHost::find_image`].
+    Find,
+    /// [`VmHost::pull_image`].
     Pull,
     /// [`VmHost::clone_image`].
     Clone,
     /// [`VmHost::start`].
     Start,
+    /// [`VmHost::mount`].
+    Mount,
     /// [`VmHost::copy`].
     Copy,
     /// [`VmHost::delete`] and [`VmHost::stop_force`].
@@ -126,6 +151,31 @@ impl fmt::Display for VmSize {
     }
 }
 
+/// Where a handler gets images from that are not on disk.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImageSource {
+    /// The registry; none means the VM host's own default.
+    pub registry_url: Option<String>,
+    /// Nothing is pulled: what is on disk has to do.
+    pub skip_pull: bool,
+    /// Percent of the disk that stay free beside what is pulled.
+    pub template_disk_buffer: f64,
+}
+
+/// Where an image was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundImage {
+    /// On disk.
+    OnDisk {
+        /// What to clone.
+        image: ReadyImage,
+        /// Why it may be older than what was asked for: a warning.
+        maybe_old: Option<String>,
+    },
+    /// In the registry only.
+    Remote(RemoteImage),
+}
+
 /// Proof that an image is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyImage {
@@ -133,6 +183,19 @@ pub struct ReadyImage {
     pub template: String,
     /// The tag to clone, where one has to be named.
     pub tag: Option<String>,
+    /// Whether that tag is the template's current one.
+    pub is_current: bool,
+}
+
+/// An image that has to be pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteImage {
+    /// The template's id.
+    pub template: String,
+    /// The tag; none means the latest.
+    pub tag: Option<String>,
+    /// What a VM of it takes, if the registry tells.
+    pub size: Option<VmSize>,
 }
 
 /// Something to run in a guest.
@@ -146,6 +209,8 @@ pub struct GuestRun<'a> {
     pub input: Option<&'a Secret>,
     /// Killed after this.
     pub limit: Duration,
+    /// How much of what it prints is handed on: the end. What a VM host keeps at most may be less.
+    pub n_kept_bytes: usize,
 }
 
 /// What a guest command printed, both streams, bounded.
@@ -211,17 +276,40 @@ pub enum VmError {
         /// Why not.
         why: String,
     },
+    /// The registry has no such template, or not with that tag, and nor has this host.
+    #[error("{what} is not in the registry; {}", closest_text(.closest))]
+    NoSuchImage {
+        /// The template, or the tag and the template.
+        what: String,
+        /// What is there under a similar name, the most similar first.
+        closest: Vec<String>,
+    },
+    /// The disk is too full for a pull, whatever may be deleted.
+    #[error(
+        "the pull needs {needed_bytes} bytes and {buffer_bytes} bytes are to stay free, but {free_bytes} bytes are free, and deleting \
+         templates that are not in use gives at most {deletable_bytes} bytes"
+    )]
+    NoSpace {
+        /// What has to be loaded.
+        needed_bytes: u64,
+        /// `template_disk_buffer` of the disk.
+        buffer_bytes: u64,
+        /// Free now.
+        free_bytes: u64,
+        /// What templates take that could be deleted.
+        deletable_bytes: u64,
+    },
     /// Another pull is in the way.
     #[error("another pull runs on this host")]
     Busy,
     /// The guest's command ended with another exit code than 0.
-    #[error("{name} ended with exit code {exit} in the guest: {output}")]
+    #[error("{name} ended with exit code {exit} in the guest: {}", end_of(.output))]
     Guest {
         /// What ran.
         name: &'static str,
         /// How it ended.
         exit: i32,
-        /// The end of what it printed, masked.
+        /// What it printed, masked and bounded; the text of the error shows the end.
         output: String,
     },
     /// The answer makes no sense.
@@ -232,6 +320,32 @@ pub enum VmError {
         /// The start of what it printed, masked.
         answer: String,
     },
+}
+
+/// How much of a guest's output an error shows.
+const SHOWN_CHARS: usize = 400;
+
+/// The end of a guest's output, on one line, without control characters.
+fn end_of(output: &str) -> String {
+    let output = output.trim();
+    let from = output.char_indices().rev().nth(SHOWN_CHARS - 1).map_or(0, |(at, _)| at);
+    let cut = if from > 0 { "…" } else { "" };
+    let mut shown = cut.to_owned();
+    for character in output.get(from..).unwrap_or_default().chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+fn closest_text(closest: &[String]) -> String {
+    if closest.is_empty() {
+        return "nothing there has a similar name".to_owned();
+    }
+    format!("the closest there: {}", closest.join(", "))
 }
 
 /// How far a VM is. Saved *before* the step it names begins, so that after a crash the step may or may not have happened.

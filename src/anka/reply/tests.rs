@@ -205,7 +205,7 @@ fn texts_may_be_numbers() {
 /// What the guest printed, or the kind of the error and its text.
 #[track_caller]
 fn check_guest(ended: &Ended, expected: Result<&str, (&str, &str)>) {
-    match (guest("install", ended, &[Secret::new("hunter22")]), expected) {
+    match (guest("install", ended, 64 << 10, &[Secret::new("hunter22")]), expected) {
         (Ok(GuestOutput(output)), Ok(expected)) => assert_eq!(output, expected),
         (Err(error), Err((kind, text))) => {
             assert!(format!("{error:?}").starts_with(kind), "{error:?} is no {kind}");
@@ -253,9 +253,9 @@ fn a_guests_end_is_told_from_ankas_own() {
 #[test]
 fn a_guests_output_is_bounded_and_the_end_of_it() {
     let long = format!("{}äend", "ä".repeat(1_000_000));
-    let GuestOutput(output) = guest("x", &ended(0, &long, ""), &[]).unwrap();
-    assert!(output.len() <= GUEST_OUTPUT_BYTES && output.ends_with("äend"));
-    let error = guest("x", &ended(1, &long, ""), &[]).unwrap_err().to_string();
+    let GuestOutput(output) = guest("x", &ended(0, &long, ""), 64 << 10, &[]).unwrap();
+    assert!(output.len() <= (64 << 10) && output.ends_with("äend"));
+    let error = guest("x", &ended(1, &long, ""), 64 << 10, &[]).unwrap_err().to_string();
     assert!(error.len() < 2_000 && error.ends_with("äend"));
 }
 
@@ -264,7 +264,7 @@ proptest! {
     fn no_answer_makes_it_panic(exit in prop::option::of(any::<i32>()), output in any::<Vec<u8>>(), errors in any::<Vec<u8>>()) {
         let ended = Ended { exit, output: captured(&output), errors: captured(&errors) };
         let _ = body("list", &ended, &[]);
-        let _ = guest("x", &ended, &[Secret::new("a")]);
+        let _ = guest("x", &ended, 64 << 10, &[Secret::new("a")]);
     }
 
     #[test]

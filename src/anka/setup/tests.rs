@@ -62,3 +62,29 @@ fn a_missing_anka_says_where_it_is_looked_for() {
     assert!(error.to_string().contains("PATH"), "{error}");
     assert!(anka.list(&Ear::deaf()).is_err());
 }
+
+#[track_caller]
+fn check_mounts(version: &str, list: &str, arch: &str, expected: Result<(), &str>) {
+    let shown = ok(&format!(r#"{{"uuid":"u"{arch}}}"#));
+    let bench =
+        Bench::new(&format!("case \"$2\" in list) {};; show) {};; esac", print(&ok(list)), print(&shown)));
+    let facts = AnkaFacts { version: version.to_owned(), license: String::new() };
+    match (bench.anka().check_mounts(&facts, &Ear::deaf()), expected) {
+        (Ok(()), Ok(())) => {}
+        (Err(error), Err(text)) => assert!(error.to_string().contains(text), "{error}"),
+        (result, expected) => panic!("{result:?} instead of {expected:?}"),
+    }
+}
+
+#[test]
+fn folders_are_mounted_by_new_versions_on_apple_silicon() {
+    let one = r#"[{"name":"n","uuid":"u","status":"stopped"}]"#;
+    check_mounts("3.9.0", "[]", "", Ok(()));
+    check_mounts("3.9.1", one, r#","arch":2"#, Ok(()));
+    check_mounts("3.10", one, "", Ok(()));
+    check_mounts("4.0.0 (build 7)", one, r#","arch":"arm64""#, Ok(()));
+    check_mounts("3.9.1", one, r#","arch":1"#, Err("Intel processor"));
+    check_mounts("3.8.9", one, r#","arch":2"#, Err("needs Anka 3.9.0 or later, and this host has 3.8.9"));
+    check_mounts("", "[]", "", Err("needs Anka 3.9.0"));
+    check_mounts("3.9.1", "{\"x\":1}", "", Err("cannot find out"));
+}

@@ -1,4 +1,4 @@
-//! Which template and tag a label means, and the lock between pulls and clones.
+//! Which template and tag a label means, where it can be had, and the lock between pulls and clones.
 
 use std::thread;
 use std::time::Duration;
@@ -14,63 +14,163 @@ const LIST: &str = r#"[
 {"name":"plain","uuid":"BBBB-2222","status":"stopped"},
 {"name":"anklet-vm-9","uuid":"CCCC-3333","status":"running"}]"#;
 
-/// An `anka` with those templates; it notes the words of each command.
-fn bench() -> Bench {
+const REGISTRY: &str = r#"[
+{"uuid":"AAAA-1111","name":"14-arm","latest":"v1"},
+{"id":"EEEE-5555","name":"15-arm","latest":"v7"},
+{"uuid":"FFFF-6666","name":"old"}]"#;
+
+const NOT_FOUND: &str = r#"{"status":"ERROR","code":3,"body":{},"message":"x: not found"}"#;
+const DOWN: &str = r#"{"status":"ERROR","code":1,"body":{},"message":"connection refused"}"#;
+
+/// An `anka` with those templates and this registry; it notes the words of each command.
+fn bench_with(registry: &str) -> Bench {
     let (list, tags, none) = (ok(&LIST.replace('\n', "")), ok(r#"[{"tag":"v0"},{"tag":"v1"}]"#), ok("{}"));
+    let size = ok(r#"{"cpu_cores":4,"ram_size":1024}"#);
     let failed = r#"{"status":"ERROR","code":5,"body":{},"message":"no tags"}"#;
     Bench::new(&format!(
         "echo \"$*\" >> \"$HOME/words\"
-case \"$2 $3\" in
-  list*) printf '%s' '{list}';;
-  'show AAAA-1111') printf '%s' '{tags}';;
-  'show '*) printf '%s' '{failed}'; exit 5;;
+case \"$*\" in
+  '-j list') printf '%s' '{list}';;
+  '-j show AAAA-1111 tag') printf '%s' '{tags}';;
+  '-j show '*) printf '%s' '{failed}'; exit 5;;
+  '-j registry list') printf '%s' '{registry}';;
+  '-j registry show -t gone '*) printf '%s' '{NOT_FOUND}'; exit 3;;
+  '-j registry show EEEE-5555' | '-j registry show -t v7 EEEE-5555' | '-j registry show AAAA-1111') printf '%s' '{size}';;
+  '-j registry show '*) printf '%s' '{failed}'; exit 5;;
   *) printf '%s' '{none}';;
 esac"
     ))
+}
+
+fn bench() -> Bench {
+    bench_with(&ok(&REGISTRY.replace('\n', "")))
 }
 
 fn image(template: &str, tag: Option<&str>) -> Image {
     Image { template: template.to_string(), tag: tag.map(str::to_string) }
 }
 
-/// As the handler does it: the list first.
-fn find(anka: &Anka, image: &Image) -> Result<ReadyImage, VmError> {
-    let listed = anka.list(&Ear::deaf())?;
-    anka.ensure_image(image, &listed, &Ear::deaf())
+fn ready(template: &str, tag: Option<&str>) -> ReadyImage {
+    ReadyImage { template: template.to_string(), tag: tag.map(str::to_string), is_current: true }
+}
+
+/// What was found, as a text: where, which template and tag, and what else is known.
+fn found(bench: &Bench, image: &Image, source: &ImageSource) -> String {
+    let anka = bench.anka();
+    let listed = anka.list(&Ear::deaf()).unwrap();
+    let tag = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "-".to_owned());
+    match anka.find_image(image, source, &listed, &Ear::deaf()) {
+        Ok(FoundImage::OnDisk { image, maybe_old }) => {
+            let other = if image.is_current { "" } else { " other" };
+            let old = maybe_old.map(|why| format!(" old: {why}")).unwrap_or_default();
+            format!("disk {} {}{other}{old}", image.template, tag(&image.tag))
+        }
+        Ok(FoundImage::Remote(remote)) => {
+            let size = if remote.size.is_some() { " sized" } else { "" };
+            format!("remote {} {}{size}", remote.template, tag(&remote.tag))
+        }
+        Err(error @ VmError::NoSuchImage { .. }) => format!("nowhere: {error}"),
+        Err(error @ VmError::NotOnDisk { .. }) => format!("not now: {error}"),
+        Err(error) => format!("{error:?}"),
+    }
 }
 
 #[track_caller]
-fn check(template: &str, tag: Option<&str>, expected: Result<(&str, Option<&str>), &str>) {
-    let bench = bench();
-    match (find(&bench.anka(), &image(template, tag)), expected) {
-        (Ok(ready), Ok((template, tag))) => {
-            assert_eq!((ready.template.as_str(), ready.tag.as_deref()), (template, tag));
-        }
-        (Err(error @ VmError::NotOnDisk { .. }), Err(text)) => {
-            assert!(error.to_string().contains(text), "{error} does not contain {text:?}");
-        }
-        (result, _) => panic!("{template:?} {tag:?} gives {result:?}"),
-    }
+fn check(template: &str, tag: Option<&str>, expected: &str) {
+    let found = found(&bench(), &image(template, tag), &ImageSource::default());
+    assert!(found.starts_with(expected), "{template:?} {tag:?} is {found:?}");
 }
 
 #[test]
 fn a_template_is_found_by_id_or_name_with_the_tag_that_was_asked_for() {
-    check("aaaa-1111", None, Ok(("AAAA-1111", None)));
-    check("AAAA-1111", Some("v1"), Ok(("AAAA-1111", Some("v1"))));
-    check("AAAA-1111", Some("V1"), Ok(("AAAA-1111", Some("v1"))));
-    check("AAAA-1111", Some("v0"), Ok(("AAAA-1111", Some("v0"))));
-    check("AAAA-1111", Some("v2"), Err("tag v2 is not on disk"));
-    check("14-arm", Some("v1"), Ok(("AAAA-1111", Some("v1"))));
-    check("14-ARM", None, Ok(("AAAA-1111", None)));
-    check("BBBB-2222", None, Ok(("BBBB-2222", None)));
-    check("BBBB-2222", Some("v1"), Err("tag v1 is not on disk"));
-    check("DDDD-4444", None, Err("template DDDD-4444 is not on disk"));
+    check("AAAA-1111", Some("v1"), "disk AAAA-1111 v1");
+    check("AAAA-1111", Some("V1"), "disk AAAA-1111 v1");
+    check("AAAA-1111", Some("v0"), "disk AAAA-1111 v0 other");
+    check("14-arm", Some("v1"), "disk AAAA-1111 v1");
+    check("EEEE-5555", Some("v7"), "remote EEEE-5555 v7 sized");
+    check("15-ARM", Some("V7"), "remote EEEE-5555 v7 sized");
+    // The registry can tell its size only after it was pushed again.
+    check("FFFF-6666", Some("v1"), "remote FFFF-6666 v1");
+}
+
+#[test]
+fn without_a_tag_the_registrys_latest_is_meant() {
+    check("aaaa-1111", None, "disk AAAA-1111 v1");
+    check("14-ARM", None, "disk AAAA-1111 v1");
+    check("15-arm", None, "remote EEEE-5555 v7 sized");
+    check("old", None, "remote FFFF-6666 -");
+    check("BBBB-2222", None, "disk BBBB-2222 - old: the registry does not have");
+}
+
+#[test]
+fn what_is_nowhere_is_said_with_what_is_near() {
+    check(
+        "EEEE-5556",
+        None,
+        "nowhere: template EEEE-5556 is not in the registry; the closest there: 15-arm (EEEE-5555)",
+    );
+    check(
+        "13-arm",
+        Some("v1"),
+        "nowhere: template 13-arm is not in the registry; the closest there: 14-arm (AAAA-1111)",
+    );
+    check(
+        "AAAA-1111",
+        Some("gone"),
+        "nowhere: tag gone of template AAAA-1111 is not in the registry; the closest there: v1, v0",
+    );
+    check("EEEE-5555", Some("gone"), "nowhere: tag gone of template EEEE-5555");
+    // A registry that cannot show the template at all is not believed that the tag is missing.
+    check("FFFF-6666", Some("gone"), "remote FFFF-6666 gone");
+}
+
+#[test]
+fn a_registry_that_does_not_answer_well_has_said_nothing() {
+    let row = ok(r#"[{"name":"no id"}]"#);
+    for answer in [DOWN, "", "{\"status\":\"OK\",\"bo", &ok("{}"), &row] {
+        let bench = bench_with(answer);
+        let check = |template: &str, tag: Option<&str>, expected: &str| {
+            let found = found(&bench, &image(template, tag), &ImageSource::default());
+            assert!(found.starts_with(expected), "{template:?} {tag:?} is {found:?}");
+        };
+        check("DDDD-4444", None, "not now: template DDDD-4444 is not on disk and cannot be pulled");
+        check(
+            "AAAA-1111",
+            Some("v9"),
+            "not now: template AAAA-1111 is not on disk and cannot be pulled: tag v9 is not on disk, and the registry",
+        );
+        check("AAAA-1111", None, "disk AAAA-1111 v1 old: `anka registry list`");
+        check("AAAA-1111", Some("v0"), "disk AAAA-1111 v0 other");
+    }
+}
+
+#[test]
+fn with_skip_pull_and_with_the_tag_on_disk_nobody_asks_the_registry() {
+    let bench = bench();
+    let skip = ImageSource { skip_pull: true, ..ImageSource::default() };
+    let check = |template: &str, tag: Option<&str>, source: &ImageSource, expected: &str| {
+        let found = found(&bench, &image(template, tag), source);
+        assert!(found.starts_with(expected), "{template:?} {tag:?} is {found:?}");
+    };
+    check("AAAA-1111", None, &skip, "disk AAAA-1111 v1 old: skip_pull");
+    check("EEEE-5555", None, &skip, "not now: template EEEE-5555 is not on disk");
+    check(
+        "AAAA-1111",
+        Some("v2"),
+        &skip,
+        "not now: template AAAA-1111 is not on disk and cannot be pulled: tag v2",
+    );
+    check("AAAA-1111", Some("v1"), &ImageSource::default(), "disk");
+    assert!(!bench.read("words").contains("registry"), "{}", bench.read("words"));
+    let theirs = ImageSource { registry_url: Some("http://r:8089".to_owned()), ..ImageSource::default() };
+    found(&bench, &image("AAAA-1111", None), &theirs);
+    assert!(bench.read("words").contains("-j registry --remote http://r:8089 list"));
 }
 
 #[test]
 fn another_jobs_vm_is_no_template() {
-    check("anklet-vm-9", None, Err("not on disk"));
-    check("cccc-3333", None, Err("not on disk"));
+    check("anklet-vm-9", None, "nowhere");
+    check("cccc-3333", None, "nowhere");
 }
 
 #[test]
@@ -79,7 +179,8 @@ fn strangers_text_that_cannot_be_an_argument_is_not_asked_for() {
         [("--yes", None), ("", None), ("a\u{1b}b", None), ("AAAA-1111", Some("-x")), ("x", Some(""))]
     {
         let bench = bench();
-        let error = bench.anka().ensure_image(&image(template, tag), &[], &Ear::deaf()).unwrap_err();
+        let source = ImageSource::default();
+        let error = bench.anka().find_image(&image(template, tag), &source, &[], &Ear::deaf()).unwrap_err();
         assert!(matches!(error, VmError::NotOnDisk { .. }), "{error:?}");
         assert!(!error.to_string().contains('\u{1b}'));
         assert!(!bench.path("words").exists(), "nothing was run");
@@ -90,27 +191,34 @@ fn strangers_text_that_cannot_be_an_argument_is_not_asked_for() {
 fn a_clone_names_the_tag_only_if_one_is_asked_for() {
     let bench = bench();
     let anka = bench.anka();
-    for tag in [None, Some("v0".to_string())] {
-        let ready = ReadyImage { template: "AAAA-1111".to_string(), tag };
-        anka.clone_image(&ready, &vm(), &Ear::deaf()).unwrap();
+    for tag in [None, Some("v0")] {
+        anka.clone_image(&ready("AAAA-1111", tag), &vm(), &Ear::deaf()).unwrap();
     }
     assert_eq!(bench.read("words"), "-j clone AAAA-1111 anklet-vm-1\n-j clone -t v0 AAAA-1111 anklet-vm-1\n");
-    let ready = ReadyImage { template: "--yes".to_string(), tag: None };
-    assert!(matches!(anka.clone_image(&ready, &vm(), &Ear::deaf()), Err(VmError::NotStarted { .. })));
+    assert!(matches!(
+        anka.clone_image(&ready("--yes", None), &vm(), &Ear::deaf()),
+        Err(VmError::NotStarted { .. })
+    ));
 }
 
 #[test]
-fn while_a_pull_runs_nothing_is_looked_at_or_cloned() {
+fn while_a_pull_runs_nothing_is_pulled_or_cloned_and_its_end_is_heard() {
     let bench = bench();
     let anka = bench.anka();
     let pull = anka.pull_lock.alone().unwrap().unwrap();
-    let ready = ReadyImage { template: "AAAA-1111".to_string(), tag: None };
+    let ready = ready("AAAA-1111", None);
+    let remote = RemoteImage { template: "EEEE-5555".to_owned(), tag: None, size: None };
     assert!(matches!(anka.clone_image(&ready, &vm(), &Ear::deaf()), Err(VmError::Busy)));
-    assert!(matches!(anka.ensure_image(&image("AAAA-1111", None), &[], &Ear::deaf()), Err(VmError::Busy)));
-    assert!(anka.pull_lock.alone().unwrap().is_none(), "one pull at a time");
+    assert!(matches!(anka.pull_image(&remote, &ImageSource::default(), &Ear::deaf()), Err(VmError::Busy)));
+    let ends = [anka.pull_ended().unwrap(), anka.pull_ended().unwrap()];
     anka.delete(&vm(), &Ear::deaf()).unwrap();
+    assert!(ends.iter().all(|end| end.try_recv().is_err()));
     drop(pull);
+    for end in ends {
+        end.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
     anka.clone_image(&ready, &vm(), &Ear::deaf()).unwrap();
+    anka.pull_ended().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
 }
 
 #[test]
@@ -122,7 +230,7 @@ fn a_clone_holds_the_lock_to_its_end_and_shares_it() {
     let started = bench.pipe("started");
     assert!(std::process::Command::new("mkfifo").arg(bench.path("go")).status().unwrap().success());
     let anka = bench.anka();
-    let ready = ReadyImage { template: "AAAA-1111".to_string(), tag: None };
+    let ready = ready("AAAA-1111", None);
     thread::scope(|scope| {
         let cloning = scope.spawn(|| anka.clone_image(&ready, &vm(), &Ear::deaf()));
         await_news(&started);

@@ -8,6 +8,7 @@ mod daemon {
     pub(crate) mod anka;
     pub(crate) mod config;
     pub(crate) mod host;
+    pub(crate) mod similar;
     pub(crate) mod store;
 }
 #[path = "../../../plugins/http/src"]
@@ -26,7 +27,7 @@ mod receiver {
 }
 
 // The modules name each other from the root of their crate.
-use daemon::{anka, config, host, store};
+use daemon::{anka, config, host, similar, store};
 use server::{body, head, intake, limits, refusal, request, response};
 
 mod read_anka;

@@ -32,7 +32,7 @@ pub fn anka_reply(bytes: &[u8]) {
         }
         Err(error) => check(&error),
     }
-    match reply::guest("install-runner", &ended, &secrets) {
+    match reply::guest("install-runner", &ended, 64 << 10, &secrets) {
         Ok(output) => assert!(!output.0.contains(SECRET)),
         Err(error) => check(&error),
     }

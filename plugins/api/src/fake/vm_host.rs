@@ -5,13 +5,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, never, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
 
 use crate::ear::{Ear, Heard};
 use crate::job::Image;
 use crate::name::VmName;
-use crate::section::Secret;
-use crate::vm::{GuestOutput, GuestRun, ReadyImage, VmError, VmHost, VmListed, VmSize};
+use crate::section::{Mount, Secret};
+use crate::vm::{
+    FoundImage, GuestOutput, GuestRun, ImageSource, ReadyImage, RemoteImage, VmError, VmHost, VmListed,
+    VmSize,
+};
 
 /// A planned hang ends by itself after this, so that a broken test ends.
 const HANG_LIMIT: Duration = Duration::from_secs(60);
@@ -21,9 +24,11 @@ const HANG_LIMIT: Duration = Duration::from_secs(60);
 #[allow(missing_docs, reason = "each is the verb of its name")]
 pub enum Verb {
     List,
-    EnsureImage,
+    FindImage,
+    PullImage,
     CloneImage,
     Start,
+    Mount,
     Copy,
     Run,
     StopForce,
@@ -188,18 +193,37 @@ impl VmHost for ScriptedVmHost {
         })
     }
 
-    fn ensure_image(
+    fn find_image(
         &self,
         image: &Image,
+        _source: &ImageSource,
         _listed: &[VmListed],
         ear: &Ear<'_>,
-    ) -> Result<ReadyImage, VmError> {
-        self.call(call_of(Verb::EnsureImage, None, &image.template), "registry pull", ear, |_| {
-            Ok(ReadyImage { template: image.template.clone(), tag: image.tag.clone() })
+    ) -> Result<FoundImage, VmError> {
+        self.call(call_of(Verb::FindImage, None, &image.template), "registry list", ear, |_| {
+            let (template, tag) = (image.template.clone(), image.tag.clone());
+            Ok(FoundImage::OnDisk { image: ReadyImage { template, tag, is_current: true }, maybe_old: None })
         })
     }
 
-    fn size(&self, _name: &str, _ear: &Ear<'_>) -> Result<Option<VmSize>, VmError> {
+    fn pull_image(
+        &self,
+        image: &RemoteImage,
+        _source: &ImageSource,
+        ear: &Ear<'_>,
+    ) -> Result<ReadyImage, VmError> {
+        self.call(call_of(Verb::PullImage, None, &image.template), "registry pull", ear, |_| {
+            Ok(ReadyImage { template: image.template.clone(), tag: image.tag.clone(), is_current: true })
+        })
+    }
+
+    fn pull_ended(&self) -> Result<Receiver<()>, VmError> {
+        let (sender, receiver) = bounded(1);
+        let _ = sender.send(());
+        Ok(receiver)
+    }
+
+    fn size(&self, _name: &str, _tag: Option<&str>, _ear: &Ear<'_>) -> Result<Option<VmSize>, VmError> {
         Ok(Some(VmSize { cpu_cores: 4, memory_bytes: 8 << 30 }))
     }
 
@@ -221,6 +245,12 @@ impl VmHost for ScriptedVmHost {
             let is_running = inside.vms.get_mut(vm).ok_or_else(|| not_found("start", vm))?;
             *is_running = true;
             Ok(())
+        })
+    }
+
+    fn mount(&self, vm: &VmName, mount: &Mount, ear: &Ear<'_>) -> Result<(), VmError> {
+        self.call(call_of(Verb::Mount, Some(vm), mount.host.to_string_lossy()), "mount", ear, |_| {
+            self.running("mount", vm)
         })
     }
 

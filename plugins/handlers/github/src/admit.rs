@@ -6,35 +6,27 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{at, select};
 use log::warn;
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::host::{HostError, Reservation, RunningVm};
-use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, Counted};
-use anklet_plugin_api::vm::{ReadyImage, VmListed, VmRecord, VmSize, VmVerb};
+use anklet_plugin_api::vm::{VmListed, VmRecord, VmSize};
 
 use crate::facts::job_log;
 use crate::outcome::{Blame, Failure, Setback};
-use crate::worker::{Gone, Seen, Unanswered, Worker};
+use crate::worker::{Gone, Unanswered, Worker};
 
 impl Worker {
-    /// Reserves a slot and room for the job's VM; waits for room where the job's turn has come.
+    /// Reserves a slot, and room if `need` is known, for the job's VM; waits for room where the job's turn has come.
     pub(crate) fn admit(
         &self,
         claim: &mut Claim,
         record: &mut VmRecord,
-        image: &ReadyImage,
+        need: Option<VmSize>,
         listed: &[VmListed],
     ) -> Result<Reservation, Setback> {
         let group = claim.job.group();
-        let need = if self.section.skip_cpu_and_memory_resource_checks {
-            job_log!(warn, claim; "skipping VM CPU and memory resource checks; this plugin may overcommit host resources; use at your own risk");
-            None
-        } else {
-            self.size(claim, record, &image.template, image_key(image))?
-        };
         let running = self.running(claim, record, listed, need.is_some())?;
         let refused = match self.host.reserve(&record.vm, need, &running) {
             Ok(reservation) => {
@@ -70,29 +62,11 @@ impl Worker {
         record: &mut VmRecord,
         need: VmSize,
     ) -> Result<Reservation, Setback> {
-        self.settled(self.patiently(&self.until_stop(), |store| store.pause(&claim.key)))?;
-        job_log!(info, claim; "pushed job to paused queue");
+        self.pause(claim)?;
         job_log!(warn, claim; "cannot run vm yet, waiting for enough resources to be available...");
-        self.status(Status::Paused);
         let mut said_at = Instant::now();
         loop {
-            self.keep(claim, self.limits().idle_look + self.vms.limit(VmVerb::List) * 2);
-            select! {
-                recv(self.signals) -> _ => {}
-                recv(self.freed) -> _ => {}
-                recv(self.drain.closed()) -> _ => return Err(Setback::Stopped),
-                recv(self.interrupt.closed()) -> _ => return Err(Setback::Stopped),
-                recv(at(Instant::now() + self.limits().idle_look)) -> _ => {}
-            }
-            match self.see(&self.until_stop(), claim, record) {
-                Ok(Seen::Waits) => {}
-                Ok(Seen::Lost) => {
-                    job_log!(info, claim; "job was picked up by another host");
-                    return Err(Setback::Useless);
-                }
-                Ok(Seen::RunsHere | Seen::RunsElsewhere | Seen::Over { .. }) => return Err(Setback::Useless),
-                Err(Unanswered) => return Err(Setback::Stopped),
-            }
+            self.turn_while_paused(claim, record, &self.freed)?;
             if said_at.elapsed() >= self.limits().state_line {
                 job_log!(info, claim; "waiting for enough resources to be available...");
                 said_at = Instant::now();
@@ -104,16 +78,15 @@ impl Worker {
                 self.vms.list(&self.until_stop()).map_err(|error| self.vm_setback(&error, Counted::No))?;
             let running = self.running(claim, record, &listed, true)?;
             if let Ok(reservation) = self.host.reserve(&record.vm, Some(need), &running) {
-                self.settled(self.patiently(&self.until_stop(), |store| store.resume(&claim.key)))?;
+                self.resume(claim)?;
                 job_log!(info, claim; "vm has enough resources now to run; starting runner");
-                self.status(Status::Running);
                 self.desk.verdicts.fits(&claim.job.group());
                 return Ok(reservation);
             }
         }
     }
 
-    fn settled(&self, answer: Result<Result<(), Gone>, Unanswered>) -> Result<(), Setback> {
+    pub(crate) fn settled(&self, answer: Result<Result<(), Gone>, Unanswered>) -> Result<(), Setback> {
         match answer {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Gone)) => Err(Setback::Useless),
@@ -132,7 +105,7 @@ impl Worker {
         let mut running = Vec::new();
         for vm in listed.iter().filter(|vm| vm.running) {
             let size = if with_sizes && !self.host.is_reserved(&vm.name) {
-                self.size(claim, record, &vm.uuid, vm.uuid.clone())?
+                self.size(claim, record, (&vm.uuid, None), vm.uuid.clone())?
             } else {
                 None
             };
@@ -141,12 +114,12 @@ impl Worker {
         Ok(running)
     }
 
-    /// How large a VM or template is; asked once in a while.
-    fn size(
+    /// How large a VM or template is, in its current tag if none is named; asked once in a while.
+    pub(crate) fn size(
         &self,
         claim: &Claim,
         record: &VmRecord,
-        name: &str,
+        (name, tag): (&str, Option<&str>),
         key: String,
     ) -> Result<Option<VmSize>, Setback> {
         if let Some(known) = self.desk.verdicts.known_size(&key, self.limits()) {
@@ -154,7 +127,7 @@ impl Worker {
         }
         let judge = |signal: &_| self.is_useless(signal, claim, record);
         let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
-        match self.vms.size(name, &ear) {
+        match self.vms.size(name, tag, &ear) {
             Ok(size) => {
                 self.desk.verdicts.keep_size(&key, size, self.limits());
                 Ok(size)
@@ -177,8 +150,4 @@ impl Worker {
 
 fn failed(refused: &HostError, blame: Blame) -> Setback {
     Setback::Failed(Failure::new(refused.to_string(), Counted::No, blame))
-}
-
-fn image_key(image: &ReadyImage) -> String {
-    format!("{}:{}", image.template, image.tag.as_deref().unwrap_or_default())
 }

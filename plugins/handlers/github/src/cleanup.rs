@@ -58,6 +58,7 @@ impl Worker {
             (RunnerIs::Spent, _) | (_, None) => Fenced::Yes,
             (RunnerIs::Open, Some(_)) => self.fence(claim.as_deref_mut(), hand),
         };
+        let stage = hand.record.stage;
         let is_runner_sure = match fenced {
             Fenced::Works => return Undone::RunnerWorks,
             Fenced::Unanswered => {
@@ -74,6 +75,7 @@ impl Worker {
             return self.leave_rest(hand);
         }
         if let Some(claim) = claim {
+            self.keep_diagnostics(claim, hand, stage);
             self.keep(claim, self.vms.limit(VmVerb::Delete) * (3 * N_DELETIONS));
         }
         if !self.delete_vm(&hand.record) {

@@ -12,6 +12,7 @@ use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 
 use crate::hub::KnownArchives;
+use crate::sources::Sources;
 use crate::verdicts::Verdicts;
 
 /// Shared by all handlers of the process and the janitor.
@@ -19,6 +20,7 @@ use crate::verdicts::Verdicts;
 pub struct Desk {
     in_hand: Arc<Mutex<BTreeSet<VmName>>>,
     pub(crate) verdicts: Arc<Verdicts>,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) archives: KnownArchives,
     started_at: Arc<AtomicI64>,
     left: Sender<()>,
@@ -31,6 +33,7 @@ impl Default for Desk {
         Self {
             in_hand: Arc::default(),
             verdicts: Arc::default(),
+            sources: Arc::default(),
             archives: Arc::default(),
             started_at: Arc::default(),
             left,

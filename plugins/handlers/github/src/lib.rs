@@ -1,13 +1,16 @@
 //! The GitHub handler: takes a job from the queue, makes a VM with a runner for it, watches the job to its end, and cleans up.
 //!
-//! A job's way through the files: `turn` claims it, `question` asks whether it can run at all, `prepare` makes the VM, `watch` sees it
+//! A job's way through the files: `turn` claims it, `question` asks whether it can run at all, `image` and `admit` see that there is an image
+//! and room for it, `prepare` makes the VM, `watch` sees it
 //! through, `cleanup` undoes what was made, `recover` takes up what an earlier start left, and the `janitor` sees to the rest.
 
 mod admit;
 mod cleanup;
 mod desk;
+mod diagnostics;
 mod facts;
 mod hub;
+mod image;
 mod janitor;
 mod mood;
 mod outcome;
@@ -16,6 +19,7 @@ mod question;
 mod recover;
 mod scripts;
 mod shell;
+mod sources;
 mod sweep;
 mod taken;
 mod turn;
@@ -30,7 +34,7 @@ use std::sync::Arc;
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::section::{RegistrationMode, Section};
-use log::{error, info, warn};
+use log::{info, warn};
 
 use anklet_github::shown::ShownStatus;
 
@@ -76,9 +80,6 @@ impl Plugin for GithubHandler {
 fn say_what_has_no_effect(section: &Section) {
     if section.registration_mode == RegistrationMode::Jit {
         warn!("`registration_mode: jit` has no effect in this version; runners are registered with tokens");
-    }
-    if !section.mounts.is_empty() {
-        error!("`host_to_guest_folder_mounts` has no effect in this version; jobs run without the folders");
     }
     if section.explain_cancellations {
         warn!("`explain_cancellations` has no effect in this version; the log says why a run was cancelled");

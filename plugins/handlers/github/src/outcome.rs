@@ -80,7 +80,9 @@ pub(crate) fn vm_setback(error: &VmError, counted: Counted, is_stopping: bool) -
         VmError::Cut { .. } if is_stopping => return Setback::Stopped,
         VmError::Cut { .. } => return Setback::Useless,
         VmError::AtLimit { .. } => (Counted::No, Blame::NoSlot),
-        VmError::NotOnDisk { .. } | VmError::Busy => (Counted::No, Blame::Host),
+        VmError::NotOnDisk { .. } | VmError::NoSpace { .. } | VmError::NoSuchImage { .. } | VmError::Busy => {
+            (Counted::No, Blame::Host)
+        }
         VmError::NotStarted { .. }
         | VmError::TooSlow { .. }
         | VmError::Failed { .. }

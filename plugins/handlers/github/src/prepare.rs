@@ -10,11 +10,15 @@ use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{GuestRun, ReadyImage, Stage, VmError, VmRecord, VmVerb};
 
+use crate::diagnostics::Traces;
 use crate::facts::job_log;
 use crate::hub::{Archives, HubError};
 use crate::outcome::{Blame, Failure, Outcome, Setback, vm_setback};
 use crate::shell::quoted;
 use crate::worker::{InHand, Worker, follow, fresh_vm_name};
+
+/// How much of a script's output is kept.
+const SCRIPT_OUTPUT_BYTES: usize = 64 << 10;
 
 impl Worker {
     /// Takes a slot of the host, makes sure of the image, and writes down that a VM is about to exist.
@@ -35,7 +39,7 @@ impl Worker {
             created_at: Moment::now(),
             failed_deletions: 0,
         };
-        let mut hand = InHand { record, reservation: None };
+        let mut hand = InHand { record, reservation: None, traces: Traces::default() };
         follow(&mut hand.record, &claim.job);
         match self.reserve_and_ready(claim, &mut hand) {
             Ok(image) => Ok((image, hand)),
@@ -43,23 +47,6 @@ impl Worker {
             Err(Setback::Failed(failure)) => Err(Outcome::GiveBack(failure)),
             Err(Setback::Useless) => Err(self.what_made_it_useless(claim, &mut hand.record)),
         }
-    }
-
-    fn reserve_and_ready(&mut self, claim: &mut Claim, hand: &mut InHand) -> Result<ReadyImage, Setback> {
-        self.keep(claim, self.vms.limit(VmVerb::List) * 2);
-        let listed = self.step(claim, hand, Counted::No, |ear| self.vms.list(ear))?;
-        self.keep(claim, self.vms.limit(VmVerb::Pull));
-        let ensure = |ear: &Ear<'_>| {
-            let ensured = self.vms.ensure_image(&claim.job.image, &listed, ear);
-            ensured.inspect_err(|error| {
-                if !matches!(error, VmError::Cut { .. }) {
-                    job_log!(warn, claim; "problem ensuring vm template exists on host", error:% = error);
-                }
-            })
-        };
-        let image = self.step(claim, hand, Counted::No, ensure)?;
-        hand.reservation = Some(self.admit(claim, &mut hand.record, &image, &listed)?);
-        Ok(image)
     }
 
     /// From nothing to a runner that waits.
@@ -72,15 +59,15 @@ impl Worker {
         self.desk.take(&hand.record.vm);
         self.host.record(&hand.record).map_err(|error| ledger_setback(&error))?;
 
-        self.save(claim, hand, Stage::Cloning, self.vms.limit(VmVerb::Clone))?;
         let vm = hand.record.vm.clone();
-        self.step(claim, hand, Counted::OncePerHost, |ear| self.vms.clone_image(image, &vm, ear))?;
+        self.clone_image(claim, image, hand)?;
         job_log!(info, claim; "successfully cloned template to new vm", vmName:% = vm);
 
         self.save(claim, hand, Stage::Starting, self.vms.limit(VmVerb::Start))?;
         self.step(claim, hand, Counted::OncePerHost, |ear| self.vms.start(&vm, ear))?;
         job_log!(info, claim; "successfully started vm", vmName:% = vm);
         self.report.vm_started(&self.section.name);
+        self.mount_folders(claim, hand)?;
 
         self.save(claim, hand, Stage::Copying, self.vms.limit(VmVerb::Copy) * 3)?;
         let scripts = self.scripts.ready().map_err(|error| {
@@ -99,6 +86,38 @@ impl Worker {
 
         self.save(claim, hand, Stage::Waiting, self.limits().idle_look)?;
         job_log!(info, claim; "finished preparing anka VM with actions runner", vmName:% = vm);
+        Ok(())
+    }
+
+    /// A pull that came in between is waited for.
+    fn clone_image(&self, claim: &mut Claim, image: &ReadyImage, hand: &mut InHand) -> Result<(), Setback> {
+        let vm = hand.record.vm.clone();
+        loop {
+            self.save(claim, hand, Stage::Cloning, self.vms.limit(VmVerb::Clone))?;
+            let error = match self.try_step(claim, hand, |ear| self.vms.clone_image(image, &vm, ear)) {
+                Ok(()) => return Ok(()),
+                Err(VmError::Busy) => {
+                    self.wait_for_pull(claim, hand)?;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            // Somebody has deleted the template since it was looked at: that is no fault of the job.
+            let is_gone = matches!(error, VmError::NotFound { .. });
+            let counted = if is_gone { Counted::No } else { Counted::OncePerHost };
+            return Err(self.vm_setback(&error, counted));
+        }
+    }
+
+    /// Before anything runs in the guest: what runs there may look for these folders.
+    fn mount_folders(&self, claim: &mut Claim, hand: &mut InHand) -> Result<(), Setback> {
+        let vm = hand.record.vm.clone();
+        for mount in &self.section.mounts {
+            self.keep(claim, self.vms.limit(VmVerb::Mount));
+            self.step(claim, hand, Counted::OncePerHost, |ear| self.vms.mount(&vm, mount, ear))?;
+            let folder = mount.host.display();
+            job_log!(info, claim; "mounted host folder into guest vm", vmName:% = vm, hostFolder:% = folder);
+        }
         Ok(())
     }
 
@@ -123,6 +142,7 @@ impl Worker {
         let line =
             register_line(&hand.record.vm, &url, &hand.record.labels, self.section.runner_group.as_deref());
         let input = Secret::new(format!("{}\n", token.reveal()));
+        hand.traces.secret = Some(token);
         let registered = self.guest(claim, hand, "register-runner", &line, Some(&input), limit);
         hand.record.registered_at = Some(Moment::now());
         registered
@@ -153,27 +173,44 @@ impl Worker {
     fn guest(
         &self,
         claim: &Claim,
-        hand: &InHand,
+        hand: &mut InHand,
         name: &'static str,
         line: &str,
         input: Option<&Secret>,
         limit: std::time::Duration,
     ) -> Result<(), Setback> {
-        let run = GuestRun { name, line, input, limit };
-        self.step(claim, hand, Counted::Yes, |ear| self.vms.run(&hand.record.vm, &run, ear).map(|_| ()))
+        let run = GuestRun { name, line, input, limit, n_kept_bytes: SCRIPT_OUTPUT_BYTES };
+        let answer = self.try_step(claim, hand, |ear| self.vms.run(&hand.record.vm, &run, ear));
+        let output = match &answer {
+            Ok(output) => output.0.clone(),
+            Err(VmError::Guest { output, .. }) => output.clone(),
+            Err(_) => String::new(),
+        };
+        hand.traces.scripts.push((name, output));
+        answer.map(drop).map_err(|error| self.vm_setback(&error, Counted::Yes))
     }
 
     /// Runs one command of the VM host; cut when the process stops or the job needs no VM any more.
-    fn step<T>(
+    pub(crate) fn step<T>(
         &self,
         claim: &Claim,
         hand: &InHand,
         counted: Counted,
         command: impl FnOnce(&Ear<'_>) -> Result<T, VmError>,
     ) -> Result<T, Setback> {
+        self.try_step(claim, hand, command).map_err(|error| self.vm_setback(&error, counted))
+    }
+
+    /// The same for a caller that reads the error itself.
+    pub(crate) fn try_step<T>(
+        &self,
+        claim: &Claim,
+        hand: &InHand,
+        command: impl FnOnce(&Ear<'_>) -> Result<T, VmError>,
+    ) -> Result<T, VmError> {
         let judge = |signal: &_| self.is_useless(signal, claim, &hand.record);
         let ear = Ear::to_signals(&self.interrupt, &self.signals, &judge);
-        command(&ear).map_err(|error| self.vm_setback(&error, counted))
+        command(&ear)
     }
 
     pub(crate) fn vm_setback(&self, error: &VmError, counted: Counted) -> Setback {

@@ -12,6 +12,7 @@ use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmListed, VmRecord};
 
+use crate::diagnostics::Traces;
 use crate::facts::job_log;
 use crate::hub::Asked;
 use crate::mood::doubled;
@@ -87,7 +88,7 @@ impl Worker {
             .collect();
         // An earlier life had room for it; if the host is full without it, it counts all the same.
         let reservation = if is_running { self.host.reserve(&record.vm, None, &running).ok() } else { None };
-        let mut hand = InHand { record, reservation };
+        let mut hand = InHand { record, reservation, traces: Traces::default() };
         match adopted.ok().flatten() {
             Some(mut claim) => {
                 let outcome = self.recover_claim(&mut claim, hand, is_running);

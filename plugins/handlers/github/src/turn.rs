@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{after, select};
 use log::{debug, error, info, warn};
 
-use anklet_plugin_api::job::JobId;
+use anklet_plugin_api::job::{Group, JobId};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
 
@@ -31,7 +31,7 @@ impl Worker {
                 handler: self.section.name.clone(),
                 host: self.host.id().clone(),
                 scope: self.section.scope.clone(),
-                pass: self.desk.verdicts.passed(&*self.host, self.limits()),
+                pass: self.passed(),
                 // Others' claims may look run out only because everybody was down; they get their time to come back.
                 take_over: self.started_at.elapsed() > self.section.claim_life,
                 claim_life: self.section.claim_life,
@@ -50,6 +50,13 @@ impl Worker {
             }
             is_first = false;
         }
+    }
+
+    /// The groups that are none of this handler's for now.
+    fn passed(&self) -> Vec<Group> {
+        let mut passed = self.desk.verdicts.passed(&*self.host, self.limits());
+        passed.extend(self.desk.sources.without(&self.section, self.limits()));
+        passed
     }
 
     fn is_ending(&self) -> bool {

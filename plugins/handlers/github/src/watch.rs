@@ -67,6 +67,9 @@ impl Worker {
 
     /// Undoes what was made, unless the runner turns out to work.
     fn retreat(&mut self, claim: &mut Claim, hand: &mut InHand, setback: Setback) -> Next {
+        if let Setback::Failed(failure) = &setback {
+            hand.traces.failure = Some(failure.what.clone());
+        }
         if let Setback::Useless = setback {
             return match self.see(&self.while_undoing(), claim, &mut hand.record) {
                 Ok(Seen::Waits | Seen::RunsHere) if hand.record.stage >= Stage::Waiting => Next::Watch,

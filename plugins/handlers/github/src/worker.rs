@@ -22,6 +22,7 @@ use anklet_plugin_api::vm::{Stage, VmHost, VmRecord};
 use anklet_github::shown::ShownStatus;
 
 use crate::desk::Desk;
+use crate::diagnostics::Traces;
 use crate::hub::Hub;
 use crate::mood::{Mood, doubled};
 use crate::outcome::Setback;
@@ -62,6 +63,7 @@ pub(crate) struct Worker {
 pub(crate) struct InHand {
     pub(crate) record: VmRecord,
     pub(crate) reservation: Option<Reservation>,
+    pub(crate) traces: Traces,
 }
 
 /// What has become of the job in hand.

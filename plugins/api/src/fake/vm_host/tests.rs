@@ -6,7 +6,8 @@ use crate::stop;
 #[test]
 fn plans_come_in_their_order_and_then_the_usual_work() {
     let (host, vm, ear) = (ScriptedVmHost::default(), VmName::new("vm"), Ear::deaf());
-    let image = host.ensure_image(&Image::default(), &[], &ear).unwrap();
+    let remote = RemoteImage { template: "t".to_owned(), tag: None, size: None };
+    let image = host.pull_image(&remote, &ImageSource::default(), &ear).unwrap();
     host.plan(Verb::CloneImage, Plan::Fail(VmError::Busy));
     host.plan(Verb::CloneImage, Plan::FailDone(VmError::Busy));
     assert!(matches!(host.clone_image(&image, &vm, &ear), Err(VmError::Busy)));
@@ -35,8 +36,14 @@ fn a_guest_answers_by_the_name_of_the_run() {
     host.put_vm(&vm, true);
     host.on_run("register", |call| Ok(GuestOutput(call.input.as_ref().unwrap().reveal().to_owned())));
     let input = Secret::new("token");
-    let run = GuestRun { name: "register", line: "cat", input: Some(&input), limit: Duration::from_secs(1) };
+    let run = GuestRun {
+        name: "register",
+        line: "cat",
+        input: Some(&input),
+        limit: Duration::from_secs(1),
+        n_kept_bytes: 1_000,
+    };
     assert_eq!(host.run(&vm, &run, &ear).unwrap(), GuestOutput("token".to_owned()));
-    let run = GuestRun { name: "other", line: "true", input: None, limit: Duration::from_secs(1) };
+    let run = GuestRun { name: "other", line: "true", input: None, ..run };
     assert_eq!(host.run(&vm, &run, &ear).unwrap(), GuestOutput::default());
 }
