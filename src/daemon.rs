@@ -80,6 +80,7 @@ struct Daemon {
     waiting: VecDeque<crate::config::PluginConfig>,
     hands: Vec<Hand>,
     janitor: Option<(Option<Stopper>, JoinHandle<()>)>,
+    adoptions: Option<Vec<JoinHandle<()>>>,
     drain: (Option<Stopper>, Stop),
     interrupt: (Option<Stopper>, Stop),
     must_end_at: Option<Instant>,
@@ -96,6 +97,7 @@ impl Daemon {
             waiting: config.plugins.into(),
             hands: Vec::new(),
             janitor: None,
+            adoptions: None,
             drain: (Some(drain.0), drain.1),
             interrupt: (Some(interrupt.0), interrupt.1),
             must_end_at: None,
@@ -125,6 +127,11 @@ impl Daemon {
                     return ExitCode::FAILURE;
                 }
             }
+        }
+        self.interrupt.0 = None;
+        for adoption in self.adoptions.take().into_iter().flatten() {
+            // A panic there has been told by the panic hook.
+            let _ = adoption.join();
         }
         if let Some(document) = document {
             document.end();
@@ -171,6 +178,7 @@ impl Daemon {
         }
         let Some(plugin) = self.waiting.pop_front() else {
             self.start_janitor();
+            self.adoptions.get_or_insert_with(|| self.shared.start_adoptions(&self.interrupt.1));
             return;
         };
         let name = plugin.section.name.clone();

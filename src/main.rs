@@ -1,5 +1,6 @@
 //! Anklet: runs GitHub Actions jobs in ephemeral macOS VMs on your own Macs.
 
+mod adoption;
 mod anka;
 mod check;
 mod cli;

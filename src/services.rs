@@ -20,6 +20,7 @@ use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
 use anklet_plugin_api::store::{Lease, Leased, Lessee, Store, StoreError};
 
+use crate::adoption::Adoption;
 use crate::anka::setup::AnkaSetupError;
 use crate::anka::{Anka, AnkaSettings};
 use crate::config::env::Environment;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     anka: Arc<Anka>,
     stores: Stores,
     metrics_keys: Option<Keys>,
+    /// One for each Redis server of the stores.
+    adoptions: Vec<Arc<Adoption>>,
     heartbeats: Heartbeats,
     metrics: SharedMetrics,
     _metrics_server: MetricsServer,
@@ -91,15 +94,17 @@ impl Shared {
             metrics.add(&plugin.section);
         }
         let stores = Stores::open(config, &process).map_err(no_database)?;
+        let (host, desk) = (Arc::new(host), Desk::default());
         Ok(Self {
-            host: Arc::new(host),
+            adoptions: adoptions(&stores, config, &host, &desk),
+            host,
             anka,
             metrics_keys: stores.metrics_keys(config, &process).map_err(no_database)?,
             stores,
             heartbeats: Heartbeats::default(),
             _metrics_server: metrics_server(config, &metrics)?,
             metrics,
-            desk: Desk::default(),
+            desk,
             limits: config.limits.clone(),
             process,
             handlers: Vec::new(),
@@ -119,12 +124,14 @@ impl Shared {
         events: &Sender<Event>,
     ) -> Result<Hand, SetupError> {
         let store = self.stores.queue(&plugin).map_err(no_database)?;
+        let server = self.stores.server_of(&plugin);
         let section = plugin.section;
         let unknown = || SetupError { message: "plugin not supported", cause: section.kind.clone() };
         let role = registry::role(&section.kind).ok_or_else(unknown)?;
         let built = registry::build(section.clone(), &self.desk).ok_or_else(unknown)?;
         info!(plugin:% = section.name; "starting plugin");
-        let lease = self.lease(&section, &store, interrupt.clone());
+        let adoption = server.filter(|_| role == Role::Handler).and_then(|server| self.adoptions.get(server));
+        let lease = self.lease(&section, &store, adoption.cloned(), interrupt.clone());
         let services = self.services(&store, drain, interrupt);
         if role == Role::Handler {
             self.handlers.push((section.clone(), store));
@@ -147,15 +154,23 @@ impl Shared {
     }
 
     /// Takes the name of a plugin, so that no other process works under it: claims are held by names.
-    fn lease(&self, section: &Section, store: &Arc<dyn Store>, interrupt: Stop) -> crew::Lease {
+    fn lease(
+        &self,
+        section: &Section,
+        store: &Arc<dyn Store>,
+        adoption: Option<Arc<Adoption>>,
+        interrupt: Stop,
+    ) -> crew::Lease {
         let lease = self.new_lease(&section.name, section.claim_life);
-        let (store, heartbeats, name) = (Arc::clone(store), self.heartbeats.clone(), section.name.clone());
+        let (store, heartbeats, section) = (Arc::clone(store), self.heartbeats.clone(), section.clone());
         Box::new(move || {
             let taken = take_lease(&*store, &lease, &Ear::to_stop(&interrupt)).map_err(|held_by| {
+                let name = &section.name;
                 format!("the name {name} is in use by {held_by}; give this plugin another `name`")
             })?;
             if taken {
                 heartbeats.keep_lease(&store, lease);
+                adoption.inspect(|adoption| adoption.begin(&section, &interrupt));
             }
             Ok(taken)
         })
@@ -190,6 +205,15 @@ impl Shared {
         started.map_err(|error| error!(error:% = error; "cannot write the metrics to the database")).ok()?
     }
 
+    /// Starts the threads that take over what the Go program left, once every handler has its name.
+    pub(crate) fn start_adoptions(&self, stop: &Stop) -> Vec<JoinHandle<()>> {
+        let started = self.adoptions.iter().filter_map(|adoption| {
+            let started = Arc::clone(adoption).start(stop.clone());
+            started.map_err(|error| error!(error:% = error; "cannot look for what the Go program left")).ok()
+        });
+        started.collect()
+    }
+
     /// Starts the janitor, once every handler has read what it held; none is needed without handlers.
     pub(crate) fn start_janitor(
         &self,
@@ -218,6 +242,19 @@ impl Shared {
             .map_err(|error| SetupError { message: "cannot start the janitor", cause: error.to_string() })?;
         crew::start_janitor(janitor, stop, events).map(Some).map_err(no_thread)
     }
+}
+
+fn adoptions(stores: &Stores, config: &Config, host: &Arc<MacHost>, desk: &Desk) -> Vec<Arc<Adoption>> {
+    let look = config.limits.go_program_look;
+    let adoption = |(place, server)| {
+        let handlers = config.plugins.iter().filter(|plugin| {
+            registry::role(&plugin.section.kind) == Some(Role::Handler)
+                && stores.server_of(plugin) == Some(place)
+        });
+        let handlers = handlers.map(|plugin| &plugin.section);
+        Arc::new(Adoption::new(server, handlers, (Arc::clone(host), desk.clone()), look))
+    };
+    stores.servers().enumerate().map(adoption).collect()
 }
 
 fn metrics_server(config: &Config, metrics: &SharedMetrics) -> Result<MetricsServer, SetupError> {

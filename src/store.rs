@@ -82,6 +82,17 @@ impl Stores {
         }
     }
 
+    /// Every Redis server in use.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &Arc<RedisServer>> {
+        self.servers.iter().map(|(_, server)| server)
+    }
+
+    /// The place in [`Stores::servers`] of the one that a plugin's queue lies on.
+    pub(crate) fn server_of(&self, plugin: &PluginConfig) -> Option<usize> {
+        let DatabaseChoice::Redis(settings) = &plugin.database else { return None };
+        self.servers.iter().position(|(known, _)| known == settings)
+    }
+
     fn server(&self, settings: &RedisSettings) -> Option<&Arc<RedisServer>> {
         self.servers.iter().find(|(known, _)| known == settings).map(|(_, server)| server)
     }

@@ -48,9 +48,10 @@ use serde_json::json;
 use thiserror::Error;
 
 pub(crate) use self::keys::Keys;
+pub(crate) use self::link::LinkError;
 
 use self::breaker::Backoff;
-use self::link::{Link, LinkError};
+use self::link::Link;
 use self::news::News;
 use self::reply::{Fields, Reply, Unreadable};
 use self::scripts::Verb;
@@ -110,6 +111,7 @@ pub(crate) enum OpenError {
 /// A server, or a cluster, with the queues that this process uses there.
 pub(crate) struct RedisServer {
     link: Arc<Link>,
+    queues: BTreeSet<String>,
     news: News,
     options: Options,
     has_warned: AtomicBool,
@@ -147,7 +149,7 @@ impl RedisServer {
         if answers {
             news.wait(NEWS_LIMIT);
         }
-        Ok(Arc::new(Self { link, news, options, has_warned: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { link, queues: queues.clone(), news, options, has_warned: AtomicBool::new(false) }))
     }
 
     /// Looks whether the server lets this user run what the queues need, and changes nothing.
@@ -168,6 +170,11 @@ impl RedisServer {
     /// What lies beside the queues.
     pub(crate) fn keys(&self) -> Keys {
         Keys::on(&self.link)
+    }
+
+    /// The names of the queues that this process uses here.
+    pub(crate) fn queues(&self) -> &BTreeSet<String> {
+        &self.queues
     }
 
     /// A queue.
@@ -287,6 +294,22 @@ impl RedisStore {
         self.send(&scripts::SET_ASIDE, &args::to_json(&json!({ "kind": kind, "id": id })))?;
         tell_broken(&what, &unreadable.why);
         Ok((what, unreadable.why))
+    }
+
+    /// Takes in a job that another program had in its queue, with the tries behind it. One that is known, or has ended, stays as it is.
+    pub(crate) fn import(
+        &self,
+        news: &JobNews,
+        attempts: u32,
+        begun_at: Option<Moment>,
+    ) -> Result<(), StoreError> {
+        self.run(&scripts::IMPORT, &args::ImportArgs::new(news, attempts, begun_at), done)
+    }
+
+    /// Keeps an item of another program's list that cannot be read, so that people can look at it.
+    pub(crate) fn keep_broken(&self, list: &str, item: &[u8]) -> Result<(), StoreError> {
+        let item = String::from_utf8_lossy(item);
+        self.run(&scripts::KEEP_BROKEN, &json!({ "list": list, "item": item }), done)
     }
 
     fn warn_of_newer(&self, version: u32) {

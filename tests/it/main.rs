@@ -9,6 +9,7 @@
     reason = "a test that cannot go on says so and ends"
 )]
 
+mod adoption;
 mod bad_input;
 mod cli;
 mod crash;

@@ -1,41 +1,21 @@
 //! What lies in Redis beside the queues: the document that tells the fleet of a process.
 
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
 use redis::{Client, Commands, Connection};
 use serde_json::{Value, json};
 
-use crate::support::{LIMIT, World, free_port};
+use crate::redis_servers::server::TestServer;
+use crate::support::World;
 
-/// A Redis of one test, on loopback; killed when it is dropped.
-pub(crate) struct Server {
-    child: Child,
-    port: u16,
-}
+/// A Redis of one test.
+pub(crate) struct Server(TestServer);
 
 impl Server {
-    pub(crate) fn start(world: &World) -> Self {
-        let (port, folder) = (free_port(), world.home.path().join("redis"));
-        std::fs::create_dir_all(&folder).unwrap();
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--appendonly", "yes", "--save", ""]);
-        command.arg("--port").arg(port.to_string()).arg("--dir").arg(folder).stdout(Stdio::null());
-        let server = Self { child: command.spawn().expect("redis-server is installed by tests/run"), port };
-        let deadline = Instant::now() + LIMIT;
-        while server.client().get_connection_with_timeout(Duration::from_millis(100)).is_err() {
-            assert!(Instant::now() < deadline, "Redis does not answer");
-            std::thread::yield_now();
-        }
-        server
-    }
-
-    fn client(&self) -> Client {
-        Client::open(("127.0.0.1", self.port)).unwrap()
+    pub(crate) fn start() -> Self {
+        Self(TestServer::start(&[]))
     }
 
     pub(crate) fn connect(&self) -> Connection {
-        self.client().get_connection().unwrap()
+        Client::open(("127.0.0.1", self.0.port)).unwrap().get_connection().unwrap()
     }
 
     /// The world's config on this Redis.
@@ -44,14 +24,7 @@ impl Server {
     }
 
     fn database(&self, prefix: &str) -> String {
-        format!("{prefix}url: 127.0.0.1\n{prefix}port: {}\n", self.port)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        format!("{prefix}url: 127.0.0.1\n{prefix}port: {}\n", self.0.port)
     }
 }
 
@@ -59,7 +32,7 @@ impl Drop for Server {
 fn a_process_tells_of_itself_under_the_key_of_the_go_program() {
     const KEY: &str = "anklet/metrics/acme/RECEIVER";
     let world = World::new();
-    let redis = Server::start(&world);
+    let redis = Server::start();
     let anklet = world.start(&redis.config(&world, 2));
     anklet.wait_for("the document", || redis.connect().exists(KEY).unwrap());
     let mut connection = redis.connect();
@@ -78,8 +51,7 @@ fn a_process_tells_of_itself_under_the_key_of_the_go_program() {
 #[test]
 fn the_metrics_may_have_a_database_of_their_own() {
     let world = World::new();
-    let other = World::new();
-    let [queues, metrics] = [Server::start(&world), Server::start(&other)];
+    let [queues, metrics] = [Server::start(), Server::start()];
     let config = queues.config(&world, 1) + "metrics:\n  database:\n" + &metrics.database("    ");
     let anklet = world.start(&config);
     anklet.wait_for("the document", || metrics.connect().exists("anklet/metrics/acme/RECEIVER").unwrap());
@@ -91,7 +63,7 @@ fn the_metrics_may_have_a_database_of_their_own() {
 #[test]
 fn a_queue_in_a_file_may_tell_of_itself_too_and_what_dies_leaves_its_document() {
     let world = World::new();
-    let redis = Server::start(&world);
+    let redis = Server::start();
     let config = world.config(1) + "metrics:\n  database:\n" + &redis.database("    ");
     let anklet = world.start(&config);
     anklet.wait_for("the document of a queue in a file", || {

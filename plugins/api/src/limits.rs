@@ -93,6 +93,8 @@ limits! {
     sweep_first = 600_000;
     /// The longest time between two such questions.
     sweep_most = 7_200_000;
+    /// While the Go program works with the Redis of a queue, it is looked this often whether it has ended and left jobs.
+    go_program_look = 60_000;
     /// A failed deletion is tried again this often.
     delete_retry = 60_000;
     /// A refused cancellation, and a repository that cannot be seen, are asked about again this often.

@@ -461,8 +461,8 @@ pub struct Waiting {
 pub struct Transition {
     /// When, by the store's clock.
     pub at: Moment,
-    /// What: `queued`, `claimed`, `taken over`, `adopted`, `paused`, `resumed`, `stage …`, `in_progress`, `completed`, `given back: …`, `left running`,
-    /// `retried by hand`, `removed by hand`, and what [`ByHand::Say`] says.
+    /// What: `queued`, `claimed`, `taken over`, `adopted`, `adopted from the Go program`, `paused`, `resumed`, `stage …`, `in_progress`, `completed`, `given back: …`,
+    /// `left running`, `retried by hand`, `removed by hand`, and what [`ByHand::Say`] says.
     pub what: String,
     /// The handler and host concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]

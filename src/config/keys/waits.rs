@@ -56,6 +56,10 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ("sweep_look", "Jobs of which nothing is heard are looked for this often."),
     ("sweep_first", "GitHub is asked about a job that waits after this long without news; it doubles."),
     ("sweep_most", "The longest time between two such questions."),
+    (
+        "go_program_look",
+        "While the Go program works with the same Redis, it is looked this often whether it has ended.",
+    ),
     ("delete_retry", "A VM that could not be deleted is tried again this often."),
     (
         "refused_retry",

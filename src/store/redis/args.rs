@@ -67,9 +67,30 @@ impl<'a> NewsArgs<'a> {
             labels: lower_case(&job.labels),
             run: job.run_id.to_string(),
             full: to_json(&full_name(job)),
-            age: job.created_at.map(|Moment(at)| at.clamp(-MOST, MOST).to_string()),
+            age: job.created_at.map(age),
         }
     }
+}
+
+/// News with the past that another program knew.
+#[derive(Serialize)]
+pub(super) struct ImportArgs<'a> {
+    #[serde(flatten)]
+    news: NewsArgs<'a>,
+    tries: String,
+}
+
+impl<'a> ImportArgs<'a> {
+    /// `begun_at` orders the queue where the job itself does not say when it was created.
+    pub(super) fn new(news: &'a News, attempts: u32, begun_at: Option<Moment>) -> Self {
+        let mut args = NewsArgs::new(news, Source::Webhook);
+        args.age = args.age.or_else(|| begun_at.map(age));
+        Self { news: args, tries: attempts.to_string() }
+    }
+}
+
+fn age(Moment(at): Moment) -> String {
+    at.clamp(-MOST, MOST).to_string()
 }
 
 #[derive(Serialize)]

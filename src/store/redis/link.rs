@@ -72,6 +72,19 @@ struct Idle {
     used_at: Instant,
 }
 
+/// A node that holds keys, and a connection to it.
+pub(super) struct Master {
+    node: Node,
+    connection: Connection,
+}
+
+impl Master {
+    pub(super) fn query(&mut self, command: &Cmd) -> Result<Value, LinkError> {
+        let answer = command.query(&mut self.connection);
+        answer.map_err(|source| LinkError::Failed { node: self.node.clone(), source })
+    }
+}
+
 /// What to do about an error.
 enum Cure {
     /// The queue lives on another node.
@@ -111,6 +124,24 @@ impl Link {
             result = self.connect(&node);
         }
         result.map_err(|source| LinkError::Failed { node: seed, source })
+    }
+
+    /// A connection to each node that holds keys of its own.
+    pub(super) fn masters(&self) -> Result<Vec<Master>, LinkError> {
+        if let Some(left) = self.breaker.pause() {
+            return Err(LinkError::Paused { node: self.server.seed(), left });
+        }
+        let mut any = self.connect_any()?;
+        let seed = self.server.seed();
+        if !self.server.is_cluster() {
+            return Ok(vec![Master { node: seed, connection: any }]);
+        }
+        let nodes = masters_of(&mut any, &seed).map_err(|source| LinkError::Failed { node: seed, source })?;
+        let connect = |node: Node| match self.connect(&node) {
+            Ok(connection) => Ok(Master { node, connection }),
+            Err(source) => Err(LinkError::Failed { node, source }),
+        };
+        nodes.into_iter().map(connect).collect()
     }
 
     /// Runs a verb on a queue's node, whatever it takes within the deadlines.
@@ -311,22 +342,38 @@ fn node_of(address: &str, asked: &Node) -> Option<Node> {
 
 /// The nodes of a cluster other than `this`, masters and replicas.
 fn nodes_of(connection: &mut Connection, this: &Node) -> RedisResult<Vec<Node>> {
+    let ranges = ranges_of(connection, this)?;
+    Ok(distinct(ranges.into_iter().flatten().filter(|node| node != this)))
+}
+
+/// The masters of a cluster, as `asked` knows them.
+fn masters_of(connection: &mut Connection, asked: &Node) -> RedisResult<Vec<Node>> {
+    let ranges = ranges_of(connection, asked)?;
+    Ok(distinct(ranges.into_iter().filter_map(|range| range.into_iter().next())))
+}
+
+/// For each range of slots its nodes, the master first.
+fn ranges_of(connection: &mut Connection, asked: &Node) -> RedisResult<Vec<Vec<Node>>> {
     let slots: Vec<Vec<Value>> = cmd("CLUSTER").arg("SLOTS").query(connection)?;
-    let mut nodes = Vec::new();
-    for entry in slots.into_iter().flat_map(|range| range.into_iter().skip(2)) {
-        let Value::Array(entry) = entry else { continue };
-        let [host, port, ..] = &entry[..] else { continue };
-        let (Ok(host), Ok(port)) =
-            (redis::from_redis_value_ref::<String>(host), redis::from_redis_value_ref(port))
-        else {
-            continue;
-        };
-        let node = Node { host, port };
-        if !node.host.is_empty() && node != *this && !nodes.contains(&node) {
-            nodes.push(node);
+    let node = |entry: Value| {
+        let Value::Array(entry) = entry else { return None };
+        let [host, port, ..] = &entry[..] else { return None };
+        let host = redis::from_redis_value_ref::<Option<String>>(host).ok()?.unwrap_or_default();
+        // A node that does not know its own name is the one that was asked.
+        let host = if host.is_empty() { asked.host.clone() } else { host };
+        Some(Node { host, port: redis::from_redis_value_ref(port).ok()? })
+    };
+    Ok(slots.into_iter().map(|range| range.into_iter().skip(2).filter_map(node).collect()).collect())
+}
+
+fn distinct(nodes: impl Iterator<Item = Node>) -> Vec<Node> {
+    let mut all = Vec::new();
+    for node in nodes {
+        if !all.contains(&node) {
+            all.push(node);
         }
     }
-    Ok(nodes)
+    all
 }
 
 #[cfg(test)]

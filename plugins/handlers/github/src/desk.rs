@@ -56,7 +56,12 @@ impl Desk {
     /// The handler goes on without it; the janitor sees to the rest.
     pub(crate) fn leave(&self, vm: &VmName) {
         self.clear(vm);
-        // A full channel means that the janitor is on its way already.
+        self.call_janitor();
+    }
+
+    /// There may be a record that no handler has in hand.
+    pub fn call_janitor(&self) {
+        // A full channel means that it is on its way already.
         let _ = self.left.try_send(());
     }
 

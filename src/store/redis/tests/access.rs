@@ -12,7 +12,7 @@ use super::nodes::{CA, Cluster};
 use super::server::TestServer;
 use super::{news, options, queue_named, queue_on, settings};
 use crate::config::RedisSettings;
-use crate::store::redis::{OpenError, RedisServer};
+use crate::store::redis::{Keys, OpenError, RedisServer};
 
 #[track_caller]
 fn is_refused(settings: RedisSettings, ca: Option<&[u8]>) -> String {
@@ -25,8 +25,7 @@ fn is_refused(settings: RedisSettings, ca: Option<&[u8]>) -> String {
 
 #[test]
 fn a_user_needs_no_more_than_the_documented_rights() {
-    let rights =
-        "anklet on >secret ~anklet:* &anklet:* -@all +@read +@write +@scripting +@pubsub +@connection +time";
+    let rights = "anklet on >secret ~anklet:* ~anklet/* &anklet:* -@all +@read +@write +@scripting +@pubsub +@connection +time";
     let user: Vec<_> = std::iter::once("--user").chain(rights.split(' ')).collect();
     let server = TestServer::start(&user);
     let settings = RedisSettings {
@@ -40,6 +39,9 @@ fn a_user_needs_no_more_than_the_documented_rights() {
     let deadline = Instant::now() + Duration::from_secs(20);
     assert_eq!(ear.recv_deadline(deadline).unwrap(), JobSignal::Look);
     RedisServer::check(&options(&settings, None, None)).unwrap();
+    let keys = Keys::open(&options(&settings, None, None));
+    keys.set("anklet/metrics/acme/H", "{}", Duration::from_secs(1)).unwrap();
+    assert_eq!(keys.find("anklet/*").unwrap().len(), 1);
     let wrong = RedisSettings { password: Some(Secret::new("another")), ..settings };
     let said = is_refused(wrong, None);
     assert!(!said.contains("another") && said.contains(&format!("127.0.0.1:{}", server.port)), "{said}");
