@@ -226,6 +226,10 @@ impl Store for EmbeddedStore {
         self.run("write a note", |tx| tx.put_note(key, text))
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         self.file.listeners.add(self.queue, handler)
     }

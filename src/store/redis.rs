@@ -515,6 +515,10 @@ impl Store for RedisStore {
         self.run(&scripts::PUT_NOTE, &json!({ "key": key, "text": text }), done)
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         self.server.news.subscribe(&self.prefix, handler)
     }

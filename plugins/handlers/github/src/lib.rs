@@ -107,6 +107,9 @@ fn worker(
     is_handler: bool,
 ) -> Result<Worker, PluginError> {
     let name = section.name.clone();
+    if is_handler {
+        desk.sources.add(&section.queue, (!section.skip_pull).then(|| section.registry_url.clone()));
+    }
     let setup = |what: String| PluginError::Setup(format!("plugin {name}: {what}"));
     let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
     // While only the janitor waits for GitHub's limit, the handler of that section does not.

@@ -39,6 +39,8 @@ pub(crate) enum Setback {
     Useless,
     /// It went wrong.
     Failed(Failure),
+    /// Nobody can run the job: why.
+    Hopeless(String),
 }
 
 /// A failure and whom it speaks against.

@@ -9,6 +9,7 @@ use anklet_plugin_api::job::{Group, JobId};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
 
+use crate::admit::NEEDS;
 use crate::facts::job_log;
 use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
@@ -54,8 +55,16 @@ impl Worker {
 
     /// The groups that are none of this handler's for now.
     fn passed(&self) -> Vec<Group> {
-        let mut passed = self.desk.verdicts.passed(&*self.host, self.limits());
-        passed.extend(self.desk.sources.without(&self.section, self.limits()));
+        let verdicts = &self.desk.verdicts;
+        if self.store.is_shared() && verdicts.is_hearing_due(self.limits().idle_look) {
+            match self.store.notices(NEEDS) {
+                Ok(notices) => verdicts.hear(&notices),
+                Err(error) => debug!(error:% = error; "the store does not tell what others found out"),
+            }
+        }
+        let mut passed = verdicts.passed(&*self.host, self.limits());
+        let (registry, life) = (&self.section.registry_url, self.limits().verdict_life);
+        passed.extend(self.desk.sources.passed(registry, life));
         passed
     }
 

@@ -86,6 +86,7 @@ impl Worker {
                 // The job may have ended, or gone elsewhere, while its VM was undone.
                 let what = match setback {
                     Setback::Failed(failure) => Outcome::GiveBack(failure),
+                    Setback::Hopeless(reason) => Outcome::Cancel(reason),
                     Setback::Stopped | Setback::Useless => Outcome::GiveBack(Failure::stopped()),
                 };
                 match self.see(&self.while_undoing(), claim, &mut hand.record) {
