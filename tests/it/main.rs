@@ -23,6 +23,7 @@ mod install;
 mod jobs;
 mod kills;
 mod load;
+mod logs;
 mod metrics;
 mod mounts;
 mod queue;
