@@ -113,6 +113,7 @@ pub(crate) fn redis_options(
         tombstone_life: tombstone_life(config),
         claim_life: config.claim_life,
         process: process.to_owned(),
+        silence_limit: redis::SILENCE_LIMIT,
     })
 }
 
