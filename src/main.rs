@@ -21,7 +21,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use log::{Level, error, info};
+use log::{Level, info};
 
 use crate::cli::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Request};
 use crate::config::env::Environment;
@@ -50,7 +50,7 @@ fn run(file: Option<&Path>) -> ExitCode {
     match config::load(file, &environment) {
         Ok(config) => {
             say_start(&config);
-            if split_log(&config) { daemon::run(config, &environment) } else { ExitCode::from(EXIT_FAILURE) }
+            daemon::run(config, &environment)
         }
         Err(ConfigError { problems, warnings }) => {
             warnings.iter().for_each(|warning| warning.log(Level::Warn));
@@ -67,23 +67,6 @@ fn say_start(config: &Config) {
         config:% = config.file.display(), plugins = config.plugins.len();
         "starting anklet"
     );
-}
-
-/// Gives each plugin a log file of its own, if that is asked for; false if one cannot be opened.
-fn split_log(config: &Config) -> bool {
-    let Some(folder) = config.log.file_dir.as_deref().filter(|_| config.log.split_by_plugin) else {
-        return true;
-    };
-    match logging::split(folder, config.plugins.iter().map(|plugin| plugin.section.name.as_str())) {
-        Ok(paths) => {
-            paths.iter().for_each(|path| info!(file:% = path.display(); "writing plugin logs to a file"));
-            true
-        }
-        Err((path, error)) => {
-            error!(file:% = path.display(), error:% = error; "unable to update logger to file");
-            false
-        }
-    }
 }
 
 fn written(result: io::Result<()>) -> u8 {

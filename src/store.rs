@@ -113,7 +113,6 @@ pub(crate) fn redis_options(
         tombstone_life: tombstone_life(config),
         claim_life: config.claim_life,
         process: process.to_owned(),
-        silence_limit: redis::SILENCE_LIMIT,
     })
 }
 

@@ -20,10 +20,8 @@ use super::link::{Link, LinkError};
 use super::reply;
 use crate::store::signals::{Listeners, Signal};
 
-/// What the server is asked with. After a silence the client drops the next reply, since it takes it for a late one: so two are asked for, and
-/// if the first is heard, news was dropped in its place.
-const DROPPED: &str = "dropped";
-const HEARD: &str = "heard";
+/// After so long a silence the server is asked whether it is still there, and after as long again it is taken to be gone.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The thread, and what it shares with those who wait for its news.
 pub(super) struct News {
@@ -42,7 +40,6 @@ struct Shared {
     changed: Condvar,
     /// Tells this process's own messages to its thread.
     token: String,
-    silence_limit: Duration,
 }
 
 /// A message as the scripts write it.
@@ -67,7 +64,6 @@ impl News {
         link: Arc<Link>,
         queues: HashMap<String, String>,
         token: String,
-        silence_limit: Duration,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             link,
@@ -77,7 +73,6 @@ impl News {
             stands: Mutex::new(false),
             changed: Condvar::new(),
             token,
-            silence_limit,
         });
         let (stopper, stop) = bounded(0);
         let for_thread = Arc::clone(&shared);
@@ -111,22 +106,19 @@ impl Drop for News {
 
 impl Shared {
     fn run(&self, stop: &Receiver<()>) {
-        let mut n_in_vain = 0;
         loop {
-            let connected = self.link.connect_any();
-            // A subscription that was cut, or is not allowed, says nothing of the server: whether it answers is for others to find out.
-            if let Err(LinkError::Failed { source, .. }) = &connected {
-                self.link.failed(source);
-            }
-            let ended = match connected {
-                Ok(mut connection) => self.listen(&mut connection, n_in_vain == 0),
+            let ended = match self.link.connect_any() {
+                Ok(mut connection) => self.listen(&mut connection),
                 Err(error) => Ended::Away(error),
             };
-            n_in_vain = if self.stand(false) { 0 } else { n_in_vain + 1 };
+            let has_stood = self.stand(false);
             let Ended::Away(error) = ended else { return };
             debug!(error:% = error; "no news from the database");
-            let breaker = self.link.breaker();
-            let pause = breaker.pause().unwrap_or_default().max(breaker.pause_after(n_in_vain));
+            // A subscription that was cut says nothing of the server: whether it answers is for the next connection to find out.
+            if !has_stood && let LinkError::Failed { source, .. } = &error {
+                self.link.failed(source);
+            }
+            let pause = self.link.breaker().pause().unwrap_or_default();
             // Only ever closed: true or not, the time is over or there is a stop.
             let _ = stop.recv_deadline(Instant::now() + pause);
             if self.stopping.load(Ordering::SeqCst) {
@@ -135,12 +127,12 @@ impl Shared {
         }
     }
 
-    fn listen(&self, connection: &mut Connection, is_first: bool) -> Ended {
+    fn listen(&self, connection: &mut Connection) -> Ended {
         match self.hear(connection) {
             Ok(()) => Ended::Stopped,
             Err(source) => {
                 let node = self.link.server().seed();
-                if is_first && !source.is_timeout() && !source.is_io_error() {
+                if !source.is_timeout() && !source.is_io_error() {
                     warn!(error:% = source; "no wake-ups from the database: may the user subscribe to `anklet:*`?");
                 }
                 Ended::Away(LinkError::Failed { node, source })
@@ -155,18 +147,16 @@ impl Shared {
             subscribe.arg(channel);
         }
         connection.send_packed_command(&subscribe.get_packed_command())?;
-        connection.set_read_timeout(Some(self.silence_limit))?;
+        connection.set_read_timeout(Some(SILENCE_LIMIT))?;
         let (mut n_subscribed, mut is_asked) = (0, false);
         loop {
             if self.stopping.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            let value = match connection.recv_response().and_then(Value::extract_error) {
+            let value = match connection.recv_response() {
                 Ok(value) => value,
                 Err(error) if error.is_timeout() && !is_asked && n_subscribed == self.queues.len() => {
-                    for word in [DROPPED, HEARD] {
-                        connection.send_packed_command(&cmd("PING").arg(word).get_packed_command())?;
-                    }
+                    connection.send_packed_command(&cmd("PING").get_packed_command())?;
                     is_asked = true;
                     continue;
                 }
@@ -177,7 +167,6 @@ impl Shared {
             let texts: Vec<_> = parts.iter().map(|part| reply::text(part).unwrap_or_default()).collect();
             match &texts[..] {
                 [kind, channel, message] if kind == "message" => self.pass_on(channel, message),
-                [kind, word] if kind == "pong" && word == DROPPED => self.listeners.tell_all(),
                 [kind, ..] if kind == "subscribe" => {
                     n_subscribed += 1;
                     if n_subscribed == self.queues.len() {

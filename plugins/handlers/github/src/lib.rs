@@ -6,14 +6,17 @@
 
 mod admit;
 mod cleanup;
+mod denial;
 mod desk;
 mod diagnostics;
 mod facts;
+mod fence;
 mod hub;
 mod image;
 mod janitor;
 mod mood;
 mod outcome;
+mod overdue;
 mod prepare;
 mod question;
 mod recover;

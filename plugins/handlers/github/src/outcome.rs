@@ -26,6 +26,8 @@ pub(crate) enum Outcome {
     LeftRunning,
     /// The claim is no longer ours.
     TakenOver,
+    /// The claim has been settled already.
+    Settled,
     /// A stop came before the runner was known to be gone: claim and record stay for the next start.
     Kept,
 }
