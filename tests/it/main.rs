@@ -23,7 +23,6 @@ mod install;
 mod jobs;
 mod kills;
 mod load;
-mod logs;
 mod metrics;
 mod mounts;
 mod queue;
