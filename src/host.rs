@@ -121,6 +121,14 @@ impl Host for MacHost {
         &self.id
     }
 
+    fn name(&self) -> String {
+        System::host_name().unwrap_or_else(|| self.id.to_string())
+    }
+
+    fn n_slots(&self) -> usize {
+        self.shared.n_slots
+    }
+
     fn is_drained(&self) -> bool {
         self.shared.folder.join(".drain").exists()
     }

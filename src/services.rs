@@ -16,9 +16,11 @@ use anklet_plugin_api::host::Host;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::plugin::{Ready, Services};
+use anklet_plugin_api::presence::{Presence, RECEIVER_PREFIX};
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
 use anklet_plugin_api::store::{Lease, Leased, Lessee, Store, StoreError};
+use anklet_plugin_api::time::Moment;
 
 use crate::adoption::Adoption;
 use crate::anka::setup::AnkaSetupError;
@@ -163,17 +165,43 @@ impl Shared {
     ) -> crew::Lease {
         let lease = self.new_lease(&section.name, section.claim_life);
         let (store, heartbeats, section) = (Arc::clone(store), self.heartbeats.clone(), section.clone());
+        // Handlers say more, and say it themselves.
+        let is_receiver = registry::role(&section.kind) == Some(Role::Receiver);
+        let sign = is_receiver.then(|| self.presence(&section));
         Box::new(move || {
             let taken = take_lease(&*store, &lease, &Ear::to_stop(&interrupt)).map_err(|held_by| {
                 let name = &section.name;
                 format!("the name {name} is in use by {held_by}; give this plugin another `name`")
             })?;
             if taken {
+                if let Some(sign) = &sign {
+                    let key = format!("{RECEIVER_PREFIX}{}", sign.plugin);
+                    // Our own type has text keys and no way to fail.
+                    let text = serde_json::to_string(sign).unwrap_or_default();
+                    heartbeats.say(&store, &key, text, lease.life);
+                }
                 heartbeats.keep_lease(&store, lease);
                 adoption.inspect(|adoption| adoption.begin(&section, &interrupt));
             }
             Ok(taken)
         })
+    }
+
+    fn presence(&self, section: &Section) -> Presence {
+        Presence {
+            plugin: section.name.clone(),
+            host: self.host.id().clone(),
+            host_name: self.host.name(),
+            process: self.process.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scope: section.scope.clone(),
+            total: self.host.totals(),
+            n_slots: self.host.n_slots(),
+            said_at: Moment::now(),
+            status: "listening".to_owned(),
+            pause: None,
+            verdicts: Vec::new(),
+        }
     }
 
     fn new_lease(&self, name: &PluginName, life: Duration) -> Lease {
@@ -331,13 +359,13 @@ pub(crate) struct HeartbeatThread {
 }
 
 impl HeartbeatThread {
-    /// Gives all names back and ends the thread.
+    /// Gives all names back, takes all notices down and ends the thread.
     pub(crate) fn end(self) {
         drop(self.stopper);
         if let Some(thread) = self.thread {
             let _ = thread.join();
         }
-        self.heartbeats.let_go_all_leases();
+        self.heartbeats.let_go_all();
     }
 }
 

@@ -1,4 +1,5 @@
-//! The heartbeat: renews claims and name leases for as long as their owners asked, from one thread of the process.
+//! The heartbeat: renews claims and name leases for as long as their owners asked, from one thread of the process, and keeps up the
+//! notices that plugins put up.
 //!
 //! A handler that works sets a deadline with each step. If it is overrun the step hangs in a way that its own limit did not catch; the
 //! heartbeat then stops renewing and says so, and the process stops, so that another host can take the job.
@@ -26,6 +27,17 @@ pub struct Heartbeats {
 struct Kept {
     claims: BTreeMap<PluginName, KeptClaim>,
     leases: BTreeMap<String, KeptLease>,
+    notices: BTreeMap<String, KeptNotice>,
+}
+
+struct KeptNotice {
+    store: Arc<dyn Store>,
+    text: String,
+    life: Duration,
+    post_at: Instant,
+    /// When it was last written down, and whether it says something else since.
+    posted_at: Option<Instant>,
+    is_new: bool,
 }
 
 struct KeptClaim {
@@ -48,6 +60,17 @@ const TOGETHER: u32 = 8;
 impl KeptLease {
     fn every(&self) -> Duration {
         self.lease.life / 6
+    }
+}
+
+/// What changes within this time is put up once: a handler goes through its first steps in less.
+const NOTICE_DELAY: Duration = Duration::from_millis(200);
+/// A notice is written this often at most.
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
+
+impl KeptNotice {
+    fn every(&self) -> Duration {
+        self.life * 2 / 5
     }
 }
 
@@ -110,8 +133,34 @@ impl Heartbeats {
         }
     }
 
-    /// Gives all leases up, as the process ends.
-    pub fn let_go_all_leases(&self) {
+    /// Puts a notice up a moment later, in place of the one with that key, and keeps it up until the process ends. Who counts on it may take
+    /// the process for dead one and two thirds of `claim_life` after its last word.
+    pub fn say(&self, store: &Arc<dyn Store>, key: &str, text: String, claim_life: Duration) {
+        let now = Instant::now();
+        let mut kept = self.lock();
+        let posted_at = kept.notices.get(key).and_then(|known| known.posted_at);
+        let soonest = posted_at.map_or(now, |posted_at| posted_at + NOTICE_EVERY);
+        let notice = KeptNotice {
+            store: Arc::clone(store),
+            text,
+            life: claim_life * 5 / 3,
+            post_at: soonest.max(now + NOTICE_DELAY),
+            posted_at,
+            is_new: true,
+        };
+        kept.notices.insert(key.to_owned(), notice);
+        drop(kept);
+        self.wake();
+    }
+
+    /// Gives all leases up and takes all notices down, as the process ends.
+    pub fn let_go_all(&self) {
+        let notices = std::mem::take(&mut self.lock().notices);
+        for (key, kept) in notices {
+            if let Err(error) = kept.store.post(&key, "", Duration::ZERO) {
+                debug!(notice = key, error:% = error; "notice not taken down; it runs out by itself");
+            }
+        }
         let names: Vec<_> = self.lock().leases.keys().cloned().collect();
         for name in names {
             self.let_go_lease(&name);
@@ -152,9 +201,29 @@ impl Heartbeats {
                 Err(error) => warn!(lease = lease.name, error:% = error; "lease not renewed"),
             }
         }
+        self.post_due(now);
         let kept = self.lock();
         let claims = kept.claims.values().map(|claim| claim.renew_at.min(claim.until));
-        claims.chain(kept.leases.values().map(|lease| lease.renew_at)).min()
+        let notices = kept.notices.values().map(|notice| notice.post_at);
+        claims.chain(kept.leases.values().map(|lease| lease.renew_at)).chain(notices).min()
+    }
+
+    fn post_due(&self, now: Instant) {
+        let mut due = Vec::new();
+        let mut kept = self.lock();
+        for (key, notice) in &mut kept.notices {
+            let early = if notice.is_new { Duration::ZERO } else { notice.every() / TOGETHER };
+            if notice.post_at <= now + early {
+                (notice.post_at, notice.posted_at, notice.is_new) = (now + notice.every(), Some(now), false);
+                due.push((Arc::clone(&notice.store), key.clone(), notice.text.clone(), notice.life));
+            }
+        }
+        drop(kept);
+        for (store, key, text, life) in due {
+            if let Err(error) = store.post(&key, &text, life) {
+                debug!(notice = key, error:% = error; "notice not put up");
+            }
+        }
     }
 
     #[allow(clippy::type_complexity, reason = "two lists that live for three lines")]
@@ -201,7 +270,7 @@ impl Heartbeats {
 #[cfg(all(test, feature = "fake"))]
 mod tests {
     use super::*;
-    use crate::fake::memory::MemoryStore;
+    use crate::fake::memory::{MemoryStore, Verb};
     use crate::name::HostId;
 
     #[test]
@@ -223,5 +292,32 @@ mod tests {
         assert_eq!(due_at(first - Duration::from_secs(60)), 0);
         assert_eq!(due_at(first), 3);
         assert_eq!(due_at(first), 0, "they are due again after their interval");
+    }
+
+    #[test]
+    fn a_notice_is_put_up_once_for_changes_that_follow_each_other() {
+        let heartbeats = Heartbeats::default();
+        let memory = Arc::new(MemoryStore::default());
+        let store: Arc<dyn Store> = Arc::clone(&memory) as _;
+        let n_posts = || memory.n_calls(Verb::Post);
+        let texts = || memory.notices("").unwrap().into_iter().map(|notice| notice.text).collect::<Vec<_>>();
+        for text in ["one", "two"] {
+            heartbeats.say(&store, "handler/a", text.to_owned(), Duration::from_secs(90));
+        }
+        let now = Instant::now();
+        heartbeats.post_due(now);
+        assert_eq!(n_posts(), 0);
+        heartbeats.post_due(now + NOTICE_DELAY);
+        assert_eq!((n_posts(), texts()), (1, vec!["two".to_owned()]));
+        heartbeats.say(&store, "handler/a", "three".to_owned(), Duration::from_secs(90));
+        heartbeats.post_due(now + NOTICE_EVERY);
+        assert_eq!(n_posts(), 1, "not so soon again");
+        heartbeats.post_due(now + NOTICE_EVERY * 2);
+        heartbeats.post_due(now + NOTICE_EVERY * 40);
+        assert_eq!((n_posts(), texts()), (2, vec!["three".to_owned()]));
+        heartbeats.post_due(now + NOTICE_EVERY * 62);
+        assert_eq!(n_posts(), 3, "it is kept up");
+        heartbeats.let_go_all();
+        assert!(texts().is_empty());
     }
 }

@@ -11,6 +11,14 @@ pub trait Host: Send + Sync {
     /// Who this host is, for good.
     fn id(&self) -> &HostId;
 
+    /// The host's name, for people: it may change.
+    fn name(&self) -> String {
+        self.id().to_string()
+    }
+
+    /// How many VMs the host runs at most.
+    fn n_slots(&self) -> usize;
+
     /// Whether the drain file asks for no new work.
     fn is_drained(&self) -> bool;
 

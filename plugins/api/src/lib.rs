@@ -16,6 +16,7 @@ pub mod limits;
 pub mod log_context;
 pub mod name;
 pub mod plugin;
+pub mod presence;
 pub mod report;
 pub mod scope;
 pub mod section;

@@ -162,9 +162,6 @@ pub trait Store: Send + Sync {
     /// Notes a short text under a key, in place of what was there: what a plugin has to remember beyond a restart, whichever process does its work then.
     fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError>;
 
-    /// Whether processes of other hosts may use this queue.
-    fn is_shared(&self) -> bool;
-
     /// News for one handler: of its claim, and [`JobSignal::Look`] when a job became claimable or the store came back. Ends with the receiver.
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal>;
 }

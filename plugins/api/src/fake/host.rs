@@ -74,6 +74,10 @@ impl Host for FakeHost {
         &self.id
     }
 
+    fn n_slots(&self) -> usize {
+        self.n_slots
+    }
+
     fn is_drained(&self) -> bool {
         self.lock().is_drained
     }

@@ -280,10 +280,6 @@ impl Store for MemoryStore {
         })
     }
 
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         let (sender, receiver) = unbounded();
         self.lock().subscribers.push((handler.clone(), sender));

@@ -6,20 +6,17 @@
 
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::warn;
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::host::{HostError, Reservation, RunningVm};
-use anklet_plugin_api::job::Group;
+use anklet_plugin_api::presence::Because;
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::vm::{VmListed, VmRecord, VmSize};
 
 use crate::facts::job_log;
 use crate::outcome::{Blame, Failure, Setback};
 use crate::worker::{Gone, Unanswered, Worker};
-
-/// The keys of notices that tell how large the VM of a group is begin with this.
-pub(crate) const NEEDS: &str = "need/";
 
 impl Worker {
     /// Reserves a slot, and room if `need` is known, for the job's VM; waits for room where the job's turn has come.
@@ -35,6 +32,7 @@ impl Worker {
         let refused = match self.host.reserve(&record.vm, need, &running) {
             Ok(reservation) => {
                 self.desk.verdicts.fits(&group);
+                self.sign_runs(&group);
                 return Ok(reservation);
             }
             Err(refused) => refused,
@@ -47,7 +45,7 @@ impl Worker {
         };
         job_log!(info, claim; "host does not have enough resources to run vm", error:% = refused);
         self.desk.verdicts.did_not_fit(group.clone(), need);
-        self.tell_need(&group, need);
+        self.sign_hinders(&group, because(&refused), &refused.to_string());
         let is_too_large = matches!(refused, HostError::TooLarge { .. });
         if is_too_large
             || for_others
@@ -58,20 +56,6 @@ impl Worker {
         let waited = self.wait_for_room(claim, record, need);
         self.desk.verdicts.ends_waiting(&self.section.name);
         waited
-    }
-
-    /// Hosts that are too small for it then need not look at the template themselves.
-    fn tell_need(&self, group: &Group, need: VmSize) {
-        if !self.store.is_shared() {
-            return;
-        }
-        let (Ok(key), Ok(text)) = (serde_json::to_string(group), serde_json::to_string(&need)) else {
-            return;
-        };
-        let key = format!("{NEEDS}{key}");
-        if let Err(error) = self.store.post(&key, &text, self.limits().verdict_life) {
-            debug!(error:% = error; "others are not told how large a VM is");
-        }
     }
 
     /// Holds the job ready until there is room; any other host may take it meanwhile.
@@ -168,5 +152,15 @@ impl Worker {
 }
 
 fn failed(refused: &HostError, blame: Blame) -> Setback {
-    Setback::Failed(Failure::new(refused.to_string(), Counted::No, blame))
+    let failure = Failure::new(refused.to_string(), Counted::No, blame);
+    Setback::Failed(failure.because(because(refused)))
+}
+
+fn because(refused: &HostError) -> Because {
+    match refused {
+        HostError::TooLarge { .. } => Because::TooLarge,
+        HostError::NoRoom { .. } => Because::NoRoom,
+        HostError::NoSlot { .. } => Because::NoSlot,
+        HostError::Ledger { .. } => Because::Other,
+    }
 }

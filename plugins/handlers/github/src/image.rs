@@ -6,9 +6,9 @@
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, at, select};
-use log::debug;
 
 use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::presence::Because;
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::vm::{
@@ -17,7 +17,6 @@ use anklet_plugin_api::vm::{
 
 use crate::facts::job_log;
 use crate::outcome::{Blame, Failure, Setback};
-use crate::sources::Asker;
 use crate::worker::{InHand, Seen, Unanswered, Worker};
 
 impl Worker {
@@ -55,9 +54,7 @@ impl Worker {
 
     fn list(&self, claim: &Claim, hand: &InHand) -> Result<Vec<VmListed>, Setback> {
         self.keep(claim, self.vms.limit(VmVerb::List) * 2);
-        let listed = self.step(claim, hand, Counted::No, |ear| self.vms.list(ear))?;
-        self.desk.sources.listed(&listed);
-        Ok(listed)
+        self.step(claim, hand, Counted::No, |ear| self.vms.list(ear))
     }
 
     fn source(&self) -> ImageSource {
@@ -83,32 +80,13 @@ impl Worker {
         }
     }
 
-    /// The registry does not have it: nobody can run the job, unless somebody else of this queue may have it.
+    /// The registry does not have it. Another host of this queue may have it, so the job waits.
     fn not_in_registry(&self, claim: &Claim, error: &VmError) -> Setback {
-        let process = self.process_key();
-        let asker = Asker {
-            process: &process,
-            queue: &self.section.queue,
-            registry: &self.section.registry_url,
-            life: self.limits().verdict_life,
-        };
-        let group = claim.job.group();
-        match self.desk.sources.is_nowhere(asker, &claim.job.image, &group, &*self.store) {
-            Ok(true) => {
-                job_log!(error, claim; "anka template or tag not found in registry; cancelling job", error:% = error);
-                return Setback::Hopeless(error.to_string());
-            }
-            Ok(false) => {}
-            Err(unheard) => debug!(error:% = unheard; "the store does not tell what other processes have"),
-        }
         job_log!(warn, claim; "problem ensuring vm template exists on host", error:% = error);
+        self.desk.sources.lacks(&self.section, &claim.job.group(), self.limits());
         let what = format!("{error}; another host may have it");
-        Setback::Failed(Failure::new(what, Counted::No, Blame::Nobody))
-    }
-
-    /// This process, unlike any other of the queue.
-    pub(crate) fn process_key(&self) -> String {
-        format!("{} {}", self.lessee.host, self.lessee.process)
+        let failure = Failure::new(what, Counted::No, Blame::Nobody);
+        Setback::Failed(failure.because(Because::Template))
     }
 
     /// What a VM of the image takes; none if that is not known, or does not matter.
@@ -166,6 +144,7 @@ impl Worker {
         let ended = self.vms.pull_ended().map_err(|error| self.vm_setback(&error, Counted::No))?;
         self.pause(claim)?;
         job_log!(info, claim; "another pull runs on this host; waiting for its end");
+        self.sign_hinders(&claim.job.group(), Because::Pull, "another pull runs on this host");
         while !self.turn_while_paused(claim, &mut hand.record, &ended)? {}
         self.resume(claim)
     }

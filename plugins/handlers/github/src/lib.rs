@@ -6,22 +6,20 @@
 
 mod admit;
 mod cleanup;
-mod denial;
 mod desk;
 mod diagnostics;
 mod facts;
-mod fence;
 mod hub;
 mod image;
 mod janitor;
 mod mood;
 mod outcome;
-mod overdue;
 mod prepare;
 mod question;
 mod recover;
 mod scripts;
 mod shell;
+mod sign;
 mod sources;
 mod sweep;
 mod taken;
@@ -35,7 +33,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
-use anklet_plugin_api::report::Status;
+use anklet_plugin_api::report::{Report, Status};
 use anklet_plugin_api::section::{RegistrationMode, Section};
 use log::{info, warn};
 
@@ -46,6 +44,7 @@ pub use crate::janitor::{IsLeased, Janitor};
 
 use crate::hub::Hub;
 use crate::scripts::Scripts;
+use crate::sign::{Sign, SignedReport};
 use crate::worker::Worker;
 
 /// The kind that `plugin:` names in the config.
@@ -110,15 +109,17 @@ fn worker(
     is_handler: bool,
 ) -> Result<Worker, PluginError> {
     let name = section.name.clone();
-    if is_handler {
-        desk.sources.add(&section.queue, (!section.skip_pull).then(|| section.registry_url.clone()));
-    }
     let setup = |what: String| PluginError::Setup(format!("plugin {name}: {what}"));
-    let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
+    let sign = is_handler.then(|| Arc::new(Sign::new(&section, services)));
+    let report: Arc<dyn Report> = match &sign {
+        Some(sign) => Arc::new(SignedReport { report: Arc::clone(&services.report), sign: Arc::clone(sign) }),
+        None => Arc::clone(&services.report),
+    };
+    let shown = Arc::new(ShownStatus::new(&section.name, &report, &services.heartbeats));
     // While only the janitor waits for GitHub's limit, the handler of that section does not.
     let observer = is_handler.then(|| Arc::clone(&shown) as _);
     let hub = Hub::new(&section, observer, &desk.archives).map_err(|error| setup(error.to_string()))?;
     let scripts = Scripts::find(&section.plugins_path, &section.work_dir)
         .map_err(|error| setup(format!("guest scripts: {error}")))?;
-    Ok(Worker::new(section, (hub, shown), scripts, desk, services))
+    Ok(Worker::new(section, (hub, shown, sign), scripts, desk, services))
 }

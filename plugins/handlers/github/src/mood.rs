@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::limits::Limits;
+use anklet_plugin_api::presence::PauseReason;
 
 /// Three failures on different jobs are not the jobs' fault.
 const N_FAILURES_BEFORE_REST: usize = 3;
@@ -47,6 +48,14 @@ impl Mood {
     /// A slot of the host became free.
     pub(crate) fn on_freed_slot(&mut self) {
         self.no_slot_until = None;
+    }
+
+    /// Why nothing should be claimed, if so.
+    pub(crate) fn reason(&self, now: Instant) -> PauseReason {
+        match self.rests_until {
+            Some(until) if until > now => PauseReason::Rests,
+            _ => PauseReason::NoSlot,
+        }
     }
 
     /// Until when nothing should be claimed, if so.

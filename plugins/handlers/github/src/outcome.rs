@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anklet_plugin_api::job::Conclusion;
+use anklet_plugin_api::presence::Because;
 use anklet_plugin_api::store::Counted;
 use anklet_plugin_api::vm::VmError;
 
@@ -26,8 +27,6 @@ pub(crate) enum Outcome {
     LeftRunning,
     /// The claim is no longer ours.
     TakenOver,
-    /// The claim has been settled already.
-    Settled,
     /// A stop came before the runner was known to be gone: claim and record stay for the next start.
     Kept,
 }
@@ -41,8 +40,6 @@ pub(crate) enum Setback {
     Useless,
     /// It went wrong.
     Failed(Failure),
-    /// Nobody can run the job: why.
-    Hopeless(String),
 }
 
 /// A failure and whom it speaks against.
@@ -54,6 +51,8 @@ pub(crate) struct Failure {
     pub(crate) counted: Counted,
     /// Whom it speaks against.
     pub(crate) blame: Blame,
+    /// What hinders, for those who ask why a job waits.
+    pub(crate) because: Because,
 }
 
 /// Whom a failure speaks against.
@@ -69,7 +68,12 @@ pub(crate) enum Blame {
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>, counted: Counted, blame: Blame) -> Self {
-        Self { what: what.into(), counted, blame }
+        Self { what: what.into(), counted, blame, because: Because::Other }
+    }
+
+    /// With the kind of hindrance.
+    pub(crate) fn because(self, because: Because) -> Self {
+        Self { because, ..self }
     }
 
     /// The process stops; nothing is wrong with anybody.
@@ -80,6 +84,12 @@ impl Failure {
 
 /// Reads a VM error: `counted` is for failures that are not about room, pulls or stops.
 pub(crate) fn vm_setback(error: &VmError, counted: Counted, is_stopping: bool) -> Setback {
+    let because = match error {
+        VmError::AtLimit { .. } => Because::NoSlot,
+        VmError::NotOnDisk { .. } | VmError::NoSuchImage { .. } => Because::Template,
+        VmError::Busy => Because::Pull,
+        _ => Because::Other,
+    };
     let (counted, blame) = match error {
         VmError::Cut { .. } if is_stopping => return Setback::Stopped,
         VmError::Cut { .. } => return Setback::Useless,
@@ -94,5 +104,5 @@ pub(crate) fn vm_setback(error: &VmError, counted: Counted, is_stopping: bool) -
         | VmError::Guest { .. }
         | VmError::Nonsense { .. } => (counted, Blame::Host),
     };
-    Setback::Failed(Failure::new(error.to_string(), counted, blame))
+    Setback::Failed(Failure::new(error.to_string(), counted, blame).because(because))
 }

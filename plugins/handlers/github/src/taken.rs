@@ -10,7 +10,6 @@ use anklet_plugin_api::vm::VmRecord;
 use anklet_github::runners::Fence;
 
 use crate::facts::job_log;
-use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
 use crate::worker::Worker;
 
@@ -31,11 +30,9 @@ impl Worker {
         let lag_ends = Instant::now() + self.lag_left_at_takeover(record.as_ref());
         // The earlier holder may register its runners elsewhere: an organization's beside a repository's.
         let scope = record.map_or_else(|| self.section.scope.clone(), |record| record.scope);
-        let mut n_failures = 0;
         loop {
-            self.keep(claim, self.limits().github_retry_total * 2 + self.limits().fence_retry);
-            let fenced = self.hub.fence_by_name(&scope, vm, &self.until_stop());
-            let wait = match &fenced {
+            self.keep(claim, self.limits().github_retry_total + self.limits().fence_no_answer);
+            let wait = match self.hub.fence_by_name(&scope, vm, &self.until_stop()) {
                 Ok(Fence::Removed) => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) if Instant::now() >= lag_ends => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) => lag_ends.saturating_duration_since(Instant::now()),
@@ -43,21 +40,14 @@ impl Worker {
                     job_log!(error, claim; "this credential may not remove the runner of a host that is gone; the job is tried without", vmName:% = vm, scope:% = scope, error:% = error);
                     return Some(Outcome::GiveBack(gone));
                 }
-                // On this job, as GitHub will say in a moment, or on another, and then it takes no further one.
-                Ok(Fence::Busy(_)) => self.limits().fence_no_answer,
-                Err(_) => {
-                    n_failures += 1;
-                    doubled(self.limits().fence_no_answer, n_failures - 1, self.limits().fence_retry)
-                }
+                // It works, on this job or another: GitHub's news will tell.
+                Ok(Fence::Busy(_)) | Err(_) => self.limits().fence_no_answer,
             };
-            if self.until_stop().rest_until(Instant::now() + wait) {
+            if self.until_stop().rest_until(Instant::now() + wait.min(self.limits().fence_no_answer)) {
                 return Some(Outcome::Kept);
             }
             if let Some(outcome) = self.ask(claim) {
                 return Some(outcome);
-            }
-            if let Ok(Fence::Busy(_)) = fenced {
-                return Some(Outcome::GiveBack(gone));
             }
         }
     }

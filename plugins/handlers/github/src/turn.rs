@@ -6,15 +6,14 @@ use crossbeam_channel::{after, select};
 use log::{debug, error, info, warn};
 
 use anklet_plugin_api::job::{Group, JobId};
+use anklet_plugin_api::presence::{Because, PauseReason};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
 
-use crate::admit::NEEDS;
 use crate::facts::job_log;
-use crate::hub::Cancelled;
 use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
-use crate::question::{Answer, CANCELLING};
+use crate::question::Answer;
 use crate::worker::{Unanswered, Worker};
 
 impl Worker {
@@ -56,16 +55,8 @@ impl Worker {
 
     /// The groups that are none of this handler's for now.
     fn passed(&self) -> Vec<Group> {
-        let verdicts = &self.desk.verdicts;
-        if self.store.is_shared() && verdicts.is_hearing_due(self.limits().idle_look) {
-            match self.store.notices(NEEDS) {
-                Ok(notices) => verdicts.hear(&notices),
-                Err(error) => debug!(error:% = error; "the store does not tell what others found out"),
-            }
-        }
-        let mut passed = verdicts.passed(&*self.host, self.limits());
-        let (registry, life) = (&self.section.registry_url, self.limits().verdict_life);
-        passed.extend(self.desk.sources.passed(registry, life));
+        let mut passed = self.desk.verdicts.passed(&*self.host, self.limits());
+        passed.extend(self.desk.sources.without(&self.section, self.limits()));
         passed
     }
 
@@ -80,18 +71,22 @@ impl Worker {
             if state_line.is_due("drain", self.limits().state_line) {
                 warn!("drain file present; not picking up new jobs");
             }
+            self.sign_pause(Some((PauseReason::Drained, None)));
             return Some(Duration::MAX);
         }
         if !self.host.has_slot() {
             if state_line.is_due("capacity", self.limits().state_line) {
                 warn!("host does not have vm capacity");
             }
+            self.sign_pause(Some((PauseReason::NoSlot, None)));
             return Some(Duration::MAX);
         }
         if self.desk.verdicts.is_other_waiting(&self.section.name) {
+            self.sign_pause(Some((PauseReason::OtherGoesFirst, None)));
             return Some(Duration::MAX);
         }
         if let Some(until) = self.mood.waits_until(Instant::now()) {
+            self.sign_pause(Some((self.mood.reason(Instant::now()), Some(until))));
             return Some(until.saturating_duration_since(Instant::now()));
         }
         if let Some(until) = self.hub.paused_until() {
@@ -100,9 +95,11 @@ impl Worker {
             if state_line.is_due("limit", self.limits().state_line) {
                 info!("github plugin waiting for GitHub API rate limit to reset");
             }
+            self.sign_pause(Some((PauseReason::Budget, Some(until))));
             return Some(until.saturating_duration_since(Instant::now()));
         }
         state_line.end();
+        self.sign_pause(None);
         None
     }
 
@@ -169,7 +166,6 @@ impl Worker {
                 let _ = self.patiently(&ear, |store| store.leave_running(key));
             }
             Outcome::TakenOver => job_log!(info, claim; "job was picked up by another host"),
-            Outcome::Settled => {}
             Outcome::Kept => {
                 job_log!(warn, claim; "stopped before the runner was known to be gone; the next start sees to it")
             }
@@ -195,6 +191,10 @@ impl Worker {
         } else {
             job_log!(info, claim; "job given back", reason = failure.what.as_str());
         }
+        let is_stop = failure.because == Because::Other && failure.blame == Blame::Nobody;
+        if !is_stop {
+            self.sign_hinders(&claim.job.group(), failure.because, &failure.what);
+        }
         let _ = self.patiently(&self.while_undoing(), |store| store.give_back(&claim.key, &how));
         self.judge_host(claim.job.id, failure.blame);
     }
@@ -219,24 +219,17 @@ impl Worker {
     /// Cancels the run, since nobody can run the job; the entry waits for GitHub's word that it is over.
     fn cancel(&mut self, claim: &Claim, reason: &str) {
         let (said, hold) = match self.hub.cancel(&claim.job, &self.until_stop()) {
-            Ok(Cancelled::Sent) => {
+            Ok(()) => {
                 job_log!(warn, claim; "sent cancel workflow run", reason = reason);
-                (format!("{CANCELLING}: {reason}"), self.limits().cancel_silence)
-            }
-            Ok(Cancelled::AlreadyOver) => {
-                // Its end was lost on the way.
-                if let Some(outcome) = self.ask(claim) {
-                    return self.settle(claim, outcome);
-                }
-                (format!("{CANCELLING}: it was over already, the job was not"), self.limits().cancel_silence)
+                (format!("cancelled: {reason}"), self.limits().cancel_silence)
             }
             Err(error) if error.is_refusal() => {
                 job_log!(error, claim; "GitHub refuses to cancel the workflow run", reason = reason, error:% = error);
-                (format!("{CANCELLING} was refused: {error}"), self.limits().refused_retry)
+                (format!("cancelling was refused: {error}"), self.limits().refused_retry)
             }
             Err(error) => {
                 job_log!(warn, claim; "unable to cancel the workflow run; it is tried again", reason = reason, error:% = error);
-                (format!("{CANCELLING} failed: {error}"), self.limits().github_retry_most)
+                (format!("cancelling failed: {error}"), self.limits().github_retry_most)
             }
         };
         let how = GiveBack { reason: said, counted: Counted::No, hold, host_avoids: None };

@@ -9,10 +9,11 @@ use log::{info, warn};
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::heartbeat::Heartbeats;
 use anklet_plugin_api::host::{Host, Reservation};
-use anklet_plugin_api::job::{Conclusion, Job, News, Phase};
+use anklet_plugin_api::job::{Conclusion, Group, Job, News, Phase};
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::plugin::Services;
+use anklet_plugin_api::presence::{Because, PauseReason};
 use anklet_plugin_api::report::{Report, Status};
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::Stop;
@@ -27,6 +28,7 @@ use crate::hub::Hub;
 use crate::mood::{Mood, doubled};
 use crate::outcome::Setback;
 use crate::scripts::Scripts;
+use crate::sign::Sign;
 
 /// Added to a step's own limit before the heartbeat calls it hung.
 const SLACK: Duration = Duration::from_secs(30);
@@ -40,6 +42,8 @@ pub(crate) struct Worker {
     pub(crate) section: Section,
     pub(crate) hub: Hub,
     pub(crate) shown: Arc<ShownStatus>,
+    /// What people see of it; the janitor has none.
+    sign: Option<Arc<Sign>>,
     pub(crate) scripts: Scripts,
     pub(crate) desk: Desk,
     pub(crate) mood: Mood,
@@ -93,7 +97,7 @@ impl Worker {
     /// A worker that hears nothing of the queue and the host; see [`Worker::listening`].
     pub(crate) fn new(
         section: Section,
-        (hub, shown): (Hub, Arc<ShownStatus>),
+        (hub, shown, sign): (Hub, Arc<ShownStatus>, Option<Arc<Sign>>),
         scripts: Scripts,
         desk: Desk,
         services: &Services,
@@ -107,6 +111,7 @@ impl Worker {
             section,
             hub,
             shown,
+            sign,
             scripts,
             desk,
             mood: Mood::default(),
@@ -141,6 +146,27 @@ impl Worker {
 
     pub(crate) fn status(&self, status: Status) {
         self.shown.status(status);
+    }
+
+    /// Shows people why nothing is taken, or that jobs are taken again.
+    pub(crate) fn sign_pause(&self, pause: Option<(PauseReason, Option<Instant>)>) {
+        if let Some(sign) = &self.sign {
+            sign.pause(pause);
+        }
+    }
+
+    /// Shows people why a job of the group could not be run here.
+    pub(crate) fn sign_hinders(&self, group: &Group, because: Because, what: &str) {
+        if let Some(sign) = &self.sign {
+            sign.hinders(group, because, what);
+        }
+    }
+
+    /// Nothing hinders jobs of the group here.
+    pub(crate) fn sign_runs(&self, group: &Group) {
+        if let Some(sign) = &self.sign {
+            sign.runs(group, self.limits().verdict_life);
+        }
     }
 
     /// For work that a stop cuts at once.
