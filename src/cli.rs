@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anklet_plugin_api::job::JobId;
 use lexopt::{Arg, Parser};
 use thiserror::Error;
 
@@ -30,6 +31,8 @@ pub(crate) struct Flag {
 pub(crate) struct Command {
     /// The word; empty for none.
     pub(crate) name: &'static str,
+    /// What may follow it, beside `-c FILE`.
+    pub(crate) arguments: &'static str,
     /// What it does.
     pub(crate) meaning: &'static str,
 }
@@ -42,16 +45,40 @@ pub(crate) const FLAGS: &[Flag] = &[
         meaning: "use this config instead of ~/.config/anklet/config.yml",
     },
     Flag { names: &["h", "help"], value: None, meaning: "show this help and exit" },
+    Flag { names: &["json"], value: None, meaning: "answer in JSON (status, why, queue list, queue show)" },
     Flag { names: &["version"], value: None, meaning: "show the version and exit" },
+    Flag { names: &["y", "yes"], value: None, meaning: "do not ask before something is changed" },
 ];
 
 /// All commands.
 pub(crate) const COMMANDS: &[Command] = &[
-    Command { name: "", meaning: "run the plugins of the config, in the foreground" },
+    Command { name: "", arguments: "", meaning: "run the plugins of the config, in the foreground" },
     Command {
         name: "check",
+        arguments: "",
         meaning: "read the config, look at anka, the store and the credentials, say what is wrong, and exit",
     },
+    Command {
+        name: "status",
+        arguments: "[--json]",
+        meaning: "show the plugins of every host, what each holds and how far it is, and what waits",
+    },
+    Command {
+        name: "why",
+        arguments: "JOB [--json]",
+        meaning: "say where a job is, why it waits and what would end the wait; JOB is its number or address",
+    },
+    Command {
+        name: "queue",
+        arguments: "ACTION [JOB] [--json] [--yes]",
+        meaning: "list jobs, or show, retry, cancel or remove one; `queue list` needs no JOB",
+    },
+    Command {
+        name: "drain",
+        arguments: "[--yes]",
+        meaning: "let this host take no new jobs; running ones go on",
+    },
+    Command { name: "resume", arguments: "[--yes]", meaning: "end what `drain` began" },
 ];
 
 /// What the command line asks for.
@@ -67,10 +94,39 @@ pub(crate) enum Request {
         /// `-c`.
         config: Option<PathBuf>,
     },
+    /// A command that looks at the queue or changes it by hand.
+    Tool {
+        /// Which.
+        tool: Tool,
+        /// `-c`.
+        config: Option<PathBuf>,
+    },
     /// `--help`.
     Help,
     /// `--version`.
     Version,
+}
+
+/// A command that looks at the queue or changes it by hand.
+#[derive(Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the command of its name with its flags")]
+pub(crate) enum Tool {
+    Status { json: bool },
+    Why { job: JobId, json: bool },
+    Queue { action: QueueAction, json: bool, yes: bool },
+    Drain { yes: bool },
+    Resume { yes: bool },
+}
+
+/// The word behind `queue`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the action of its name")]
+pub(crate) enum QueueAction {
+    List,
+    Show(JobId),
+    Retry(JobId),
+    Cancel(JobId),
+    Remove(JobId),
 }
 
 /// A command line that cannot be understood. The text says what to write.
@@ -87,6 +143,23 @@ pub(crate) enum UsageError {
     /// Two commands.
     #[error("`{0}` is one word too many: write one command")]
     TooMany(String),
+    /// A command without its job.
+    #[error("`{0}` needs a job: write its number or its address at GitHub behind it")]
+    NoJob(String),
+    /// A job that is none.
+    #[error("`{0}` is no job: write its number, or its address at GitHub (…/actions/runs/RUN/job/NUMBER)")]
+    NotAJob(String),
+    /// `queue` with something else.
+    #[error("`queue` needs one of list, show, retry, cancel and remove behind it, not `{0}`")]
+    NoAction(String),
+    /// A flag of another command.
+    #[error("`{flag}` does not go with `anklet {command}`")]
+    NotWith {
+        /// The flag.
+        flag: &'static str,
+        /// The command.
+        command: String,
+    },
     /// Nothing after a flag that needs something.
     #[error("`{0}` needs a value behind it: write `-c FILE`")]
     MissingValue(String),
@@ -102,7 +175,8 @@ pub(crate) enum UsageError {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut parser = Parser::from_args(arguments.into_iter().map(with_two_dashes));
     let mut config = None;
-    let mut command = None;
+    let mut flags = Flags::default();
+    let mut words = Vec::new();
     while let Some(argument) = parser.next().map_err(unexpected)? {
         match argument {
             Arg::Short('c') | Arg::Long("c" | "config") => {
@@ -115,30 +189,94 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 }
             }
             Arg::Short('h') | Arg::Long("h" | "help") => return alone(&mut parser, "--help", Request::Help),
+            Arg::Long("json") => flags.json = alone(&mut parser, "--json", true)?,
+            Arg::Short('y') | Arg::Long("yes") => flags.yes = alone(&mut parser, "--yes", true)?,
             Arg::Long("version") => return alone(&mut parser, "--version", Request::Version),
             Arg::Short(letter) => return Err(UsageError::UnknownFlag(format!("-{letter}"))),
             Arg::Long(name) => return Err(UsageError::UnknownFlag(format!("--{name}"))),
             Arg::Value(word) => {
-                let word = word.to_string_lossy().into_owned();
-                if command.is_some() {
-                    return Err(UsageError::TooMany(word));
-                }
-                command = Some(word);
+                words.push(word.to_string_lossy().into_owned());
             }
         }
     }
-    match command.as_deref() {
-        None => Ok(Request::Run { config }),
-        Some("check") => Ok(Request::Check { config }),
-        Some(other) => Err(UsageError::UnknownCommand(other.to_owned())),
+    let mut words = words.into_iter();
+    let command = words.next().unwrap_or_default();
+    let request = match command.as_str() {
+        "" => Request::Run { config },
+        "check" => Request::Check { config },
+        tool => Request::Tool { tool: read_tool(tool, &mut words, &mut flags)?, config },
+    };
+    match (words.next(), flags) {
+        (Some(word), _) => Err(UsageError::TooMany(word)),
+        (None, Flags { json: true, .. }) => Err(UsageError::NotWith { flag: "--json", command }),
+        (None, Flags { yes: true, .. }) => Err(UsageError::NotWith { flag: "--yes", command }),
+        (None, Flags { json: false, yes: false }) => Ok(request),
     }
 }
 
-/// The request of a flag that takes no value. `=true` is how Go programs write that it is meant.
-fn alone(parser: &mut Parser, flag: &str, request: Request) -> Result<Request, UsageError> {
+/// Flags that only some commands take: each takes its own away, what is left is too much.
+#[derive(Default)]
+struct Flags {
+    json: bool,
+    yes: bool,
+}
+
+fn read_tool(
+    command: &str,
+    words: &mut impl Iterator<Item = String>,
+    flags: &mut Flags,
+) -> Result<Tool, UsageError> {
+    let take = std::mem::take::<bool>;
+    Ok(match command {
+        "status" => Tool::Status { json: take(&mut flags.json) },
+        "why" => Tool::Why { job: next_job(words, command)?, json: take(&mut flags.json) },
+        "drain" => Tool::Drain { yes: take(&mut flags.yes) },
+        "resume" => Tool::Resume { yes: take(&mut flags.yes) },
+        "queue" => {
+            let action = words.next().unwrap_or_default();
+            let mut job = || next_job(words, &format!("queue {action}"));
+            let action = match action.as_str() {
+                "list" => QueueAction::List,
+                "show" => QueueAction::Show(job()?),
+                "retry" => QueueAction::Retry(job()?),
+                "cancel" => QueueAction::Cancel(job()?),
+                "remove" => QueueAction::Remove(job()?),
+                _ => return Err(UsageError::NoAction(action)),
+            };
+            let looks = matches!(action, QueueAction::List | QueueAction::Show(_));
+            let (json, yes) = match looks {
+                true => (take(&mut flags.json), false),
+                false => (false, take(&mut flags.yes)),
+            };
+            Tool::Queue { action, json, yes }
+        }
+        other => return Err(UsageError::UnknownCommand(other.to_owned())),
+    })
+}
+
+fn next_job(words: &mut impl Iterator<Item = String>, command: &str) -> Result<JobId, UsageError> {
+    match words.next() {
+        Some(word) => job_of(&word).ok_or(UsageError::NotAJob(word)),
+        None => Err(UsageError::NoJob(command.to_owned())),
+    }
+}
+
+/// A job's number, alone or as the end of its address: `…/actions/runs/RUN/job/NUMBER`, with whatever follows `?` or `#`.
+fn job_of(word: &str) -> Option<JobId> {
+    if let Ok(number) = word.parse() {
+        return Some(JobId(number));
+    }
+    let path = word.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let (before, number) = path.rsplit_once('/')?;
+    let is_job = before.ends_with("/job") || before.ends_with("/jobs");
+    number.parse().ok().filter(|_| is_job).map(JobId)
+}
+
+/// What a flag means that takes no value. `=true` is how Go programs write that it is meant.
+fn alone<T>(parser: &mut Parser, flag: &str, meant: T) -> Result<T, UsageError> {
     match parser.optional_value() {
         Some(value) if value != "true" => Err(UsageError::UnwantedValue(flag.to_owned())),
-        Some(_) | None => Ok(request),
+        Some(_) | None => Ok(meant),
     }
 }
 
@@ -164,7 +302,9 @@ pub(crate) fn write_help(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Anklet runs GitHub Actions jobs in ephemeral macOS VMs on your own Macs.\n\nUsage:")?;
     for command in COMMANDS {
         let name = if command.name.is_empty() { String::new() } else { format!(" {}", command.name) };
-        writeln!(out, "  anklet{name} [-c FILE]\n      {}", command.meaning)?;
+        let arguments =
+            if command.arguments.is_empty() { String::new() } else { format!(" {}", command.arguments) };
+        writeln!(out, "  anklet{name}{arguments} [-c FILE]\n      {}", command.meaning)?;
     }
     writeln!(out, "\nFlags:")?;
     for flag in FLAGS {
@@ -179,11 +319,9 @@ pub(crate) fn write_help(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "More in the manual: man anklet, man anklet.yml")
 }
 
-/// Writes what `--version` says: the bare version on the first line, on the second what it was built from, as far as `.ci/archive` said so.
+/// Writes what `--version` says: the bare version on the first line.
 pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
-    let commit = option_env!("ANKLET_COMMIT").unwrap_or("unknown");
-    let date = option_env!("ANKLET_DATE").unwrap_or("unknown");
-    writeln!(out, "{}\ncommit {commit}, date {date}", env!("CARGO_PKG_VERSION"))
+    writeln!(out, "{}", env!("CARGO_PKG_VERSION"))
 }
 
 fn dashed(name: &str) -> String {
@@ -221,6 +359,22 @@ mod tests {
         for spelling in ["-h", "--h", "-help", "--help", "check --help"] {
             check(spelling, Ok(Request::Help));
         }
+        let tool = |tool| Ok(Request::Tool { tool, config: None });
+        check("status", tool(Tool::Status { json: false }));
+        check("--json status", tool(Tool::Status { json: true }));
+        for job in
+            ["7", "https://github.com/a/b/actions/runs/1/job/7?pr=2#step:3:4", "https://h/api/v3/x/jobs/7/"]
+        {
+            check(&format!("why {job}"), tool(Tool::Why { job: JobId(7), json: false }));
+        }
+        check("queue list", tool(Tool::Queue { action: QueueAction::List, json: false, yes: false }));
+        let retry = QueueAction::Retry(JobId(7));
+        check("queue -y retry 7", tool(Tool::Queue { action: retry, json: false, yes: true }));
+        check("drain --yes", tool(Tool::Drain { yes: true }));
+        check(
+            "resume -c a",
+            Ok(Request::Tool { tool: Tool::Resume { yes: false }, config: Some("a".into()) }),
+        );
         check("check", Ok(Request::Check { config: None }));
         check("check -c a", Ok(Request::Check { config: Some("a".into()) }));
         check("-c a check", Ok(Request::Check { config: Some("a".into()) }));
@@ -235,6 +389,16 @@ mod tests {
         check("-x", Err("no flag `-x`"));
         check("config.yml", Err("named with `-c config.yml`"));
         check("check check", Err("one word too many"));
+        check("why", Err("`why` needs a job"));
+        check("why x", Err("`x` is no job"));
+        check("why https://github.com/a/b/actions/runs/7", Err("is no job"));
+        check("why 1 2", Err("one word too many"));
+        check("queue", Err("`queue` needs one of list"));
+        check("queue drop 1", Err("not `drop`"));
+        check("queue cancel", Err("`queue cancel` needs a job"));
+        check("status --yes", Err("`--yes` does not go with `anklet status`"));
+        check("--json", Err("`--json` does not go with `anklet `"));
+        check("queue retry 1 --json", Err("`--json` does not go with `anklet queue`"));
         check("--version=1 x", Err("`--version` takes no value"));
     }
 
@@ -260,7 +424,8 @@ mod tests {
         }
         for command in COMMANDS.iter().filter(|command| !command.name.is_empty()) {
             assert!(
-                page.contains(&format!(".It Cm {}", command.name)),
+                page.contains(&format!(".It Cm {}\n", command.name))
+                    || page.contains(&format!(".It Cm {} ", command.name)),
                 "man/anklet.1 lacks {}",
                 command.name
             );
@@ -268,43 +433,9 @@ mod tests {
     }
 
     #[test]
-    fn the_completions_name_everything() {
-        let (bash, zsh) =
-            (include_str!("assets/completions/anklet.bash"), include_str!("assets/completions/_anklet"));
-        let fish = include_str!("assets/completions/anklet.fish");
-        let holds = |file: &str, line: String| {
-            assert!(
-                file.lines().any(|there| there.trim() == line),
-                "a file of src/assets/completions lacks: {line}"
-            );
-        };
-        let commands: Vec<_> =
-            COMMANDS.iter().map(|command| command.name).filter(|name| !name.is_empty()).collect();
-        let commands = commands.join(" ");
-        // A name of one letter may have two dashes as well.
-        let names = FLAGS.iter().flat_map(|flag| flag.names);
-        let flags: Vec<_> = names
-            .clone()
-            .flat_map(|name| (name.len() == 1).then(|| dashed(name)).into_iter().chain([format!("--{name}")]))
-            .collect();
-        let flags = flags.join(" ");
-        holds(bash, format!("local commands='{commands}'"));
-        holds(bash, format!("local flags='{flags}'"));
-        holds(zsh, format!("commands=({commands})"));
-        holds(zsh, format!("flags=({flags})"));
-        holds(fish, format!("set -l anklet_commands {commands}"));
-        for name in names {
-            assert!(fish.contains(&format!(" -l {name}")), "anklet.fish lacks -l {name}");
-        }
-    }
-
-    #[test]
     fn the_version_is_bare() {
         let mut out = Vec::new();
         write_version(&mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!((lines[0], lines.len()), (env!("CARGO_PKG_VERSION"), 2));
-        assert!(lines[1].starts_with("commit ") && lines[1].contains(", date "), "{text}");
+        assert_eq!(String::from_utf8(out).unwrap().lines().next(), Some(env!("CARGO_PKG_VERSION")));
     }
 }

@@ -16,6 +16,7 @@ mod signals;
 mod similar;
 mod startup;
 mod store;
+mod tools;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
         Ok(Request::Run { config }) => return run(config.as_deref()),
         Ok(Request::Check { config }) => {
             check::run(config.as_deref(), &Environment::of_this_process(), &mut io::stdout().lock())
+        }
+        Ok(Request::Tool { tool, config }) => {
+            tools::run(&tool, config.as_deref(), &Environment::of_this_process())
         }
         Ok(Request::Help) => written(cli::write_help(&mut io::stdout().lock())),
         Ok(Request::Version) => written(cli::write_version(&mut io::stdout().lock())),

@@ -98,6 +98,45 @@ impl Stores {
     }
 }
 
+/// Queues that a command-line tool opens beside the daemons that may run. Nobody tells it of news.
+#[derive(Default)]
+pub(crate) struct Beside {
+    files: BTreeMap<PathBuf, Arc<EmbeddedStore>>,
+    servers: Vec<(RedisSettings, Arc<RedisServer>)>,
+}
+
+impl Beside {
+    /// A plugin's queue. A Redis server that does not answer is noticed at the first question.
+    pub(crate) fn queue(&mut self, plugin: &PluginConfig, config: &Config) -> Result<Arc<dyn Store>, String> {
+        let queue = queue_name(&plugin.section.queue);
+        match &plugin.database {
+            DatabaseChoice::Embedded(path) => {
+                if let Some(file) = self.files.get(path) {
+                    let store = file.queue(&queue).map_err(|error| error.to_string())?;
+                    return Ok(store);
+                }
+                let options = embedded::Options {
+                    queue,
+                    tombstone_life: tombstone_life(config),
+                    ..embedded::Options::default()
+                };
+                let store = EmbeddedStore::open_beside(path, &options).map_err(|error| error.to_string())?;
+                self.files.insert(path.clone(), Arc::clone(&store));
+                Ok(store)
+            }
+            DatabaseChoice::Redis(settings) => {
+                if let Some((_, server)) = self.servers.iter().find(|(known, _)| known == settings) {
+                    return Ok(server.queue(&queue));
+                }
+                let options = redis_options(settings, plugin, config, "tool")?;
+                let server = RedisServer::open_beside(options);
+                self.servers.push((settings.clone(), Arc::clone(&server)));
+                Ok(server.queue(&queue))
+            }
+        }
+    }
+}
+
 /// How the Redis server of a plugin is used.
 pub(crate) fn redis_options(
     settings: &RedisSettings,

@@ -44,6 +44,12 @@ pub(crate) fn host_id(path: &Path, hardware: Option<&str>) -> io::Result<HostId>
     Ok(HostId::new(id))
 }
 
+/// The id in `path`, if there is one; nothing is made.
+pub(crate) fn known(path: &Path) -> Option<HostId> {
+    let content = fs::read_to_string(path).ok()?;
+    content.lines().next().map(str::trim).filter(|id| is_uuid(id)).map(HostId::new)
+}
+
 fn write(path: &Path, id: &str, hardware: Option<&str>) -> io::Result<()> {
     let hardware = hardware.map(|hardware| format!("{HARDWARE}{hardware}\n")).unwrap_or_default();
     files::replace(path, format!("{id}\n{hardware}").as_bytes(), Durability::OnDisk)

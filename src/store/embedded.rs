@@ -115,9 +115,20 @@ impl EmbeddedStore {
     ) -> Result<T, StoreError> {
         self.file.run(self.queue, verb).map_err(|fail| fail.into_store_error(doing))
     }
+
+    fn ask<T>(
+        &self,
+        doing: &'static str,
+        verb: impl FnMut(&mut Tx<'_>) -> Result<T, Fail>,
+    ) -> Result<T, StoreError> {
+        self.file.ask(self.queue, verb).map_err(|fail| fail.into_store_error(doing))
+    }
 }
 
 fn number_of(file: &QueueFile, queue: &str) -> Result<i64, Fail> {
+    if let Some(number) = file.ask(0, |tx| tx.known_queue(queue))? {
+        return Ok(number);
+    }
     file.run(0, |tx| tx.queue_number(queue))
 }
 
@@ -175,23 +186,23 @@ impl Store for EmbeddedStore {
     }
 
     fn entry(&self, job: JobId) -> Result<Option<Entry>, StoreError> {
-        self.run("read a job", |tx| Ok(tx.job(job)?.map(|stored| stored.into_entry(tx.now))))
+        self.ask("read a job", |tx| Ok(tx.job(job)?.map(|stored| stored.into_entry(tx.now))))
     }
 
     fn counts(&self) -> Result<Counts, StoreError> {
-        self.run("count jobs", |tx| tx.counts())
+        self.ask("count jobs", |tx| tx.counts())
     }
 
     fn survey(&self) -> Result<Survey, StoreError> {
-        self.run("survey the queue", |tx| tx.survey())
+        self.ask("survey the queue", |tx| tx.survey())
     }
 
     fn list(&self, spot: Spot, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.run("list jobs", |tx| tx.list(spot, limit))
+        self.ask("list jobs", |tx| tx.list(spot, limit))
     }
 
     fn examine(&self, job: JobId) -> Result<Dossier, StoreError> {
-        self.run("examine a job", |tx| tx.examine(job))
+        self.ask("examine a job", |tx| tx.examine(job))
     }
 
     fn by_hand(&self, job: JobId, what: &ByHand) -> Result<bool, StoreError> {
@@ -203,7 +214,7 @@ impl Store for EmbeddedStore {
     }
 
     fn notices(&self, prefix: &str) -> Result<Vec<Notice>, StoreError> {
-        self.run("read notices", |tx| tx.notices(prefix))
+        self.ask("read notices", |tx| tx.notices(prefix))
     }
 
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {
@@ -224,10 +235,6 @@ impl Store for EmbeddedStore {
 
     fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError> {
         self.run("write a note", |tx| tx.put_note(key, text))
-    }
-
-    fn is_shared(&self) -> bool {
-        false
     }
 
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {

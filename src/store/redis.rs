@@ -112,7 +112,8 @@ pub(crate) enum OpenError {
 pub(crate) struct RedisServer {
     link: Arc<Link>,
     queues: BTreeSet<String>,
-    news: News,
+    /// None for a tool.
+    news: Option<News>,
     options: Options,
     has_warned: AtomicBool,
 }
@@ -149,7 +150,14 @@ impl RedisServer {
         if answers {
             news.wait(NEWS_LIMIT);
         }
-        Ok(Arc::new(Self { link, queues: queues.clone(), news, options, has_warned: AtomicBool::new(false) }))
+        let queues = queues.clone();
+        Ok(Arc::new(Self { link, queues, news: Some(news), options, has_warned: AtomicBool::new(false) }))
+    }
+
+    /// Begins to use a server as a tool that asks a few questions: nobody tells it of news.
+    pub(crate) fn open_beside(options: Options) -> Arc<Self> {
+        let (link, queues) = (Arc::new(new_link(&options)), BTreeSet::new());
+        Arc::new(Self { link, queues, news: None, options, has_warned: AtomicBool::new(false) })
     }
 
     /// Looks whether the server lets this user run what the queues need, and changes nothing.
@@ -515,12 +523,11 @@ impl Store for RedisStore {
         self.run(&scripts::PUT_NOTE, &json!({ "key": key, "text": text }), done)
     }
 
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
-        self.server.news.subscribe(&self.prefix, handler)
+        match &self.server.news {
+            Some(news) => news.subscribe(&self.prefix, handler),
+            None => crossbeam_channel::never(),
+        }
     }
 }
 

@@ -4,7 +4,6 @@ mod cuts;
 mod deaths;
 mod hosts;
 mod idle;
-mod images;
 mod jobs;
 mod names;
 mod outages;

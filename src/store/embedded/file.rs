@@ -32,7 +32,8 @@ pub(super) struct QueueFile {
     failpoint: Option<Failpoint>,
     tombstone_life: Duration,
     has_warned: AtomicBool,
-    _lock: Option<DaemonLock>,
+    /// What makes it the daemon's.
+    lock: Option<DaemonLock>,
 }
 
 impl QueueFile {
@@ -51,7 +52,7 @@ impl QueueFile {
             failpoint,
             tombstone_life,
             has_warned: AtomicBool::new(false),
-            _lock: lock,
+            lock,
         }
     }
 
@@ -83,6 +84,26 @@ impl QueueFile {
         };
         self.settle(inside, so_far)?;
         answer
+    }
+
+    /// Runs a verb that only reads. Beside a daemon it holds no lock, so that a long question keeps nobody from writing.
+    pub(super) fn ask<T>(
+        &self,
+        queue: i64,
+        mut verb: impl FnMut(&mut Tx<'_>) -> Result<T, Fail>,
+    ) -> Result<T, Fail> {
+        if self.lock.is_none() {
+            let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+            inside.execute("BEGIN")?;
+            let answer = verb(&mut self.tx(&inside.connection, queue));
+            inside.execute("ROLLBACK")?;
+            match answer {
+                // Setting it aside is for the other way.
+                Err(Fail::Broken(_)) => {}
+                answer => return answer,
+            }
+        }
+        self.run(queue, verb)
     }
 
     /// Commits the batch, or leaves that to the next in line and waits.

@@ -195,11 +195,16 @@ impl Tx<'_> {
         Ok(counts)
     }
 
-    /// The number of a queue in this file; a new one is made.
-    pub(super) fn queue_number(&self, name: &str) -> Result<i64, Fail> {
+    /// The number of a queue in this file, if it has one.
+    pub(super) fn known_queue(&self, name: &str) -> Result<Option<i64>, Fail> {
         let known =
             self.connection.query_row("SELECT id FROM queues WHERE name = ?1", [name], |row| row.get(0));
-        match known.optional()? {
+        Ok(known.optional()?)
+    }
+
+    /// The number of a queue in this file; a new one is made.
+    pub(super) fn queue_number(&self, name: &str) -> Result<i64, Fail> {
+        match self.known_queue(name)? {
             Some(id) => Ok(id),
             None => {
                 self.execute("INSERT INTO queues (name) VALUES (?1)", [name])?;

@@ -47,7 +47,7 @@ fn queue_named(
 ) -> Arc<RedisStore> {
     let options = options(settings, ca, clock);
     let server = RedisServer::open(options, &BTreeSet::from([queue.to_owned()])).unwrap();
-    assert!(server.news.wait(Duration::from_secs(20)), "the subscription stands");
+    assert!(server.news.as_ref().unwrap().wait(Duration::from_secs(20)), "the subscription stands");
     server.queue(queue)
 }
 
@@ -164,7 +164,8 @@ impl RedisStore {
             return;
         }
         let name = format!("settle-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let settled = self.server.news.subscribe(&self.prefix, &PluginName::new(name.as_str()));
+        let settled =
+            self.server.news.as_ref().unwrap().subscribe(&self.prefix, &PluginName::new(name.as_str()));
         let word = json!({ "is": "retry", "to": name }).to_string();
         self.send(&scripts::SETTLE, &word).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
