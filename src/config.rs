@@ -81,6 +81,8 @@ pub(crate) struct MetricsSettings {
     pub(crate) bind: Option<IpAddr>,
     /// `metrics.sleep_interval`.
     pub(crate) sleep_interval: Duration,
+    /// `ca_file` of the top level, for the aggregator, which has no plugins.
+    pub(crate) ca_file: Option<PathBuf>,
     /// `metrics.database`, its gaps filled from `global_database_*`.
     pub(crate) database: Option<RedisSettings>,
 }

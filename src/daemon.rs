@@ -12,6 +12,7 @@ use anklet_plugin_api::heartbeat::Overrun;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::stop::{Stop, Stopper, stop};
 
+use crate::aggregator;
 use crate::config::Config;
 use crate::config::env::Environment;
 use crate::crew::{Ended, Hand};
@@ -46,8 +47,7 @@ pub(crate) fn run(config: Config, environment: &Environment) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if config.metrics.aggregator {
-        error!("this version has no metrics aggregator; leave out `metrics.aggregator`");
-        return ExitCode::FAILURE;
+        return aggregator::run(&config, &events);
     }
     if config.plugins.is_empty() {
         warn!("no plugins are configured; nothing to do");

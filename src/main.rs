@@ -1,6 +1,7 @@
 //! Anklet: runs GitHub Actions jobs in ephemeral macOS VMs on your own Macs.
 
 mod adoption;
+mod aggregator;
 mod anka;
 mod check;
 mod cli;
@@ -67,10 +68,11 @@ fn run(file: Option<&Path>) -> ExitCode {
 fn say_start(config: &Config) {
     config.secrets.iter().for_each(logging::hide);
     config.warnings.iter().for_each(|warning| warning.log(Level::Warn));
-    info!(
-        config:% = config.file.display(), plugins = config.plugins.len();
-        "starting anklet"
-    );
+    if config.metrics.aggregator {
+        info!(config:% = config.file.display(); "starting anklet-aggregator");
+    } else {
+        info!(config:% = config.file.display(), plugins = config.plugins.len(); "starting anklet");
+    }
 }
 
 fn written(result: io::Result<()>) -> u8 {

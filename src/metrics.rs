@@ -3,6 +3,7 @@
 //! A report is a few words under a lock; the host is measured only while a page is made.
 
 mod document;
+mod fleet;
 mod host;
 mod old;
 mod page;
@@ -22,6 +23,7 @@ use self::host::HostMeter;
 use crate::registry::{self, Role};
 
 pub(crate) use document::DocumentThread;
+pub(crate) use fleet::Fleet;
 pub(crate) use server::{MetricsError, MetricsServer};
 
 /// All that is counted.

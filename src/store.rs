@@ -137,6 +137,19 @@ impl Beside {
     }
 }
 
+/// The keys of the metrics' database, for a process without plugins.
+pub(crate) fn metrics_keys_alone(settings: &RedisSettings, config: &Config) -> Result<Keys, String> {
+    let ca = config.metrics.ca_file.as_deref().map(read_ca).transpose()?;
+    Ok(Keys::open(&redis::Options {
+        settings: settings.clone(),
+        ca,
+        clock: None,
+        tombstone_life: tombstone_life(config),
+        claim_life: config.claim_life,
+        process: "aggregator".to_owned(),
+    }))
+}
+
 /// How the Redis server of a plugin is used.
 pub(crate) fn redis_options(
     settings: &RedisSettings,

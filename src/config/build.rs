@@ -56,6 +56,7 @@ pub(super) fn config(
         plugins_path: plugins_path?,
         work_dir: work_dir?,
     };
+    let metrics = MetricsSettings { ca_file: shared.ca_file.clone(), ..metrics };
     let mut plugins = if metrics.aggregator {
         ignore_plugins(plugins, findings);
         Vec::new()
@@ -139,6 +140,7 @@ fn metrics(top: &Raw, secrets: &mut Vec<Secret>, findings: &mut Findings) -> Met
         port: port(top, "metrics.port"),
         bind: top.text("metrics.bind").and_then(|address| address.parse().ok()),
         sleep_interval: positive(top, "metrics.sleep_interval", 10),
+        ca_file: None,
         database,
     }
 }

@@ -18,7 +18,7 @@ use crate::store::redis::Keys;
 /// How often it is written.
 const EVERY: Duration = Duration::from_secs(10);
 /// How long it stays if nobody writes it any more: as long as the Go program's, since the age of both is read from what is left of it.
-const LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
+pub(super) const LIFE: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// The thread that writes it.
 pub(crate) struct DocumentThread {

@@ -10,7 +10,7 @@ use super::host::HostUse;
 use super::{PluginMetrics, Runs};
 
 /// The year 1, which is how Go writes that something never was.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// `/metrics/v1?format=prometheus`.
 pub(crate) fn text(plugins: &[PluginMetrics], host: &HostUse) -> String {
@@ -99,20 +99,37 @@ fn runs(plugin: &PluginMetrics) -> [(&'static str, &Runs); 3] {
     [("successful", &plugin.successful), ("failed", &plugin.failed), ("canceled", &plugin.canceled)]
 }
 
+/// The names of what is said of the host, in their order.
+pub(super) const HOST_FIELDS: [&str; 11] = [
+    "host_cpu_count",
+    "host_cpu_used_count",
+    "host_cpu_usage_percentage",
+    "host_memory_total_bytes",
+    "host_memory_used_bytes",
+    "host_memory_available_bytes",
+    "host_memory_usage_percentage",
+    "host_disk_total_bytes",
+    "host_disk_used_bytes",
+    "host_disk_available_bytes",
+    "host_disk_usage_percentage",
+];
+
 fn host_values(host: &HostUse) -> [(&'static str, Value); 11] {
-    [
-        ("host_cpu_count", json!(host.cpu_count)),
-        ("host_cpu_used_count", json!(host.cpu_used_count())),
-        ("host_cpu_usage_percentage", json!(host.cpu_percent)),
-        ("host_memory_total_bytes", json!(host.memory.total)),
-        ("host_memory_used_bytes", json!(host.memory.used())),
-        ("host_memory_available_bytes", json!(host.memory.available)),
-        ("host_memory_usage_percentage", json!(host.memory.percent())),
-        ("host_disk_total_bytes", json!(host.disk.total)),
-        ("host_disk_used_bytes", json!(host.disk.used())),
-        ("host_disk_available_bytes", json!(host.disk.available)),
-        ("host_disk_usage_percentage", json!(host.disk.percent())),
-    ]
+    let values = [
+        json!(host.cpu_count),
+        json!(host.cpu_used_count()),
+        json!(host.cpu_percent),
+        json!(host.memory.total),
+        json!(host.memory.used()),
+        json!(host.memory.available),
+        json!(host.memory.percent()),
+        json!(host.disk.total),
+        json!(host.disk.used()),
+        json!(host.disk.available),
+        json!(host.disk.percent()),
+    ];
+    let mut names = HOST_FIELDS.into_iter();
+    values.map(|value| (names.next().unwrap_or_default(), value))
 }
 
 fn last_time(runs: &Runs) -> String {
@@ -196,11 +213,67 @@ host_disk_usage_percentage 25.000000
         assert_eq!(text(&plugins(), &host()), expected);
     }
 
+    /// Each status by its old name, in the text and in the document.
+    #[test]
+    fn every_status_is_shown() {
+        let statuses = [
+            (Status::Idle, "idle"),
+            (Status::Running, "running"),
+            (Status::InProgress, "in_progress"),
+            (Status::Paused, "paused"),
+            (Status::Pulling, "pulling"),
+            (Status::LimitPaused, "limit_paused"),
+            (Status::Draining, "draining"),
+            (Status::Stopped, "stopped"),
+        ];
+        for (status, name) in statuses {
+            let mut plugins = plugins();
+            plugins[1].status = status;
+            let text = text(&plugins, &host());
+            let line = format!("plugin_status{{name=HANDLER1,plugin=github,owner=acme,repo=app}} {name}");
+            assert!(text.lines().any(|found| found == line), "{text}");
+            let n_running = u64::from(status == Status::InProgress);
+            assert_eq!(text.lines().next(), Some(format!("total_running_vms {n_running}").as_str()));
+            let document = document(&plugins, &host());
+            assert_eq!(
+                (&document["plugins"][1]["Status"], &document["total_running_vms"]),
+                (&json!(name), &json!(n_running))
+            );
+        }
+    }
+
     #[test]
     fn the_document_has_every_field() {
         let document = document(&plugins(), &host());
-        for name in ["last_update", "total_running_vms", "host_disk_usage_percentage"] {
+        let totals = [
+            "total_running_vms",
+            "total_successful_runs_since_start",
+            "total_failed_runs_since_start",
+            "total_canceled_runs_since_start",
+        ];
+        for name in ["last_update"].iter().chain(&totals).chain(&HOST_FIELDS) {
             assert!(document.get(name).is_some(), "{name}");
+        }
+        let fields = [
+            "Name",
+            "PluginName",
+            "RepoName",
+            "OwnerName",
+            "Status",
+            "StatusSince",
+            "LastSuccessfulRun",
+            "LastFailedRun",
+            "LastCanceledRun",
+            "LastSuccessfulRunJobUrl",
+            "LastFailedRunJobUrl",
+            "LastCanceledRunJobUrl",
+            "TotalRanVMs",
+            "TotalSuccessfulRunsSinceStart",
+            "TotalFailedRunsSinceStart",
+            "TotalCanceledRunsSinceStart",
+        ];
+        for plugin in document["plugins"].as_array().unwrap() {
+            assert!(fields.iter().all(|name| plugin.get(name).is_some()), "{plugin}");
         }
         assert_eq!(document["plugins"][1]["LastSuccessfulRunJobUrl"], "https://github.com/x/1");
         assert_eq!(document["plugins"][0]["LastFailedRun"], NEVER);

@@ -33,16 +33,31 @@ pub(crate) enum MetricsError {
 /// The running server; dropping it ends it.
 pub(crate) struct MetricsServer {
     _running: Running,
+    port: u16,
 }
 
 impl MetricsServer {
     /// Shows the pages at the configured port, else at 8080 or the next free one.
     pub(crate) fn start(settings: &MetricsSettings, metrics: SharedMetrics) -> Result<Self, MetricsError> {
+        let server = Self::serve(settings, move |request| answer(request, &metrics))?;
+        info!(port = server.port; "metrics server started");
+        Ok(server)
+    }
+
+    /// The same with other pages.
+    pub(crate) fn serve(
+        settings: &MetricsSettings,
+        answer: impl Fn(&Request) -> Response + Send + Sync + 'static,
+    ) -> Result<Self, MetricsError> {
         let server = bind(settings)?;
         let port = server.local_addr().port();
-        let running = server.serve(Arc::new(move |request| answer(request, &metrics)))?;
-        info!(port = port; "metrics server started");
-        Ok(Self { _running: running })
+        let running = server.serve(Arc::new(move |request| answer(request)))?;
+        Ok(Self { _running: running, port })
+    }
+
+    /// The port on which it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 }
 

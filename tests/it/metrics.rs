@@ -10,7 +10,7 @@ fn port_of(anklet: &Anklet) -> u64 {
     line.0["port"].as_u64().unwrap()
 }
 
-fn get(port: u64, path: &str) -> (u16, String) {
+pub(crate) fn get(port: u64, path: &str) -> (u16, String) {
     let url = format!("http://127.0.0.1:{port}{path}");
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();

@@ -48,6 +48,65 @@ fn a_process_tells_of_itself_under_the_key_of_the_go_program() {
     assert_eq!(connection.keys::<_, Vec<String>>("anklet/metrics/*").unwrap(), Vec::<String>::new());
 }
 
+/// One document of the Go program that nobody renews, one that cannot be read, and one of a process of ours.
+#[test]
+fn the_aggregator_shows_the_plugins_of_the_whole_fleet() {
+    let (world, own) = (World::new(), World::new());
+    let redis = Server::start();
+    let mut connection = redis.connect();
+    let of_go = json!({
+        "last_update": "2026-01-02T03:04:05.5Z", "host_cpu_count": 10, "total_running_vms": 1,
+        "plugins": [{"Name": "OLD1", "PluginName": "github", "OwnerName": "acme", "Status": "in_progress", "TotalRanVMs": 7}],
+    });
+    for (key, text) in [("acme/OLD1", of_go.to_string()), ("acme/BROKEN", "{".to_owned())] {
+        let _: () = connection.set_ex(format!("anklet/metrics/{key}"), text, 6 * 24 * 3_600).unwrap();
+    }
+    let anklet = world.start(&redis.config(&world, 1));
+    anklet.wait_for("the document", || redis.connect().exists("anklet/metrics/acme/RECEIVER").unwrap());
+    let port = crate::support::free_port();
+    let config = world.config(1)
+        + &format!("metrics:\n  aggregator: true\n  port: {port}\n  sleep_interval: 1\n  database:\n")
+        + &redis.database("    ");
+    let aggregator = own.spawn(&config);
+    aggregator.wait_message("starting anklet-aggregator");
+    aggregator.wait_message("metrics aggregator started");
+    let get = |path: &str| crate::metrics::get(port.into(), path);
+    assert_eq!(get("/healthcheck"), (200, "ok".to_owned()));
+    for path in ["/metrics/v1", "/metrics/v2?format=xml"] {
+        assert_eq!(get(path).0, 400, "{path}");
+    }
+    let of = |path: &str| serde_json::from_str::<Value>(&get(path).1).unwrap();
+    let named = of("/metrics/v1?format=json");
+    let names: Vec<_> = named.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["HANDLER1", "OLD1", "RECEIVER"]);
+    let old = &named["OLD1"];
+    assert_eq!(
+        (&old["stale"], &old["plugin_total_ran_vms"], &old["host_cpu_count"]),
+        (&json!(true), &json!(7), &json!(10))
+    );
+    assert_eq!(named["HANDLER1"]["stale"], false);
+    assert_eq!(of("/metrics/v2?format=json").as_array().map(Vec::len), Some(3));
+    let (status, text) = get("/metrics/v1?format=prometheus");
+    assert_eq!(status, 200);
+    assert_eq!(get("/metrics/v2?format=prometheus").1, text);
+    for line in [
+        "plugin_status{name=OLD1,owner=acme} in_progress",
+        "last_update_stale{name=OLD1,owner=acme} true",
+        "plugin_status{name=RECEIVER,owner=acme,repo=app} idle",
+        "last_update_stale{name=RECEIVER,owner=acme} false",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    let said = aggregator.lines();
+    let unread = said.iter().filter(|line| line.message().starts_with("a metrics document cannot be read"));
+    assert_eq!(unread.count(), 1);
+    assert!(!said.iter().any(|line| line.message() == "starting plugin"), "plugins are ignored");
+    drop(redis);
+    aggregator.wait_for("503 while the database is away", || get("/metrics/v1?format=json").0 == 503);
+    assert_eq!(get("/healthcheck").0, 200);
+    aggregator.stop();
+}
+
 #[test]
 fn the_metrics_may_have_a_database_of_their_own() {
     let world = World::new();
