@@ -1,7 +1,7 @@
 //! `anka run`, the guest's side: a process in a session of its own that runs the command and relays its output.
 //!
 //! It ends with the command, also when processes that the command left behind still hold the output, as the real
-//! tool's connection does. It outlives the host's side, whose death is no news to a guest.
+//! tool's connection does; those are hung up on. It outlives the host's side, whose death is no news to a guest.
 
 use std::env;
 use std::io::{self, PipeReader, Read, Write};
@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::setsid;
+use rustix::process::{Pid, Signal, kill_process_group, setsid};
 
 use crate::guests::{MARKER, note_session};
 
@@ -59,7 +59,9 @@ fn run(command: &[String]) -> io::Result<ExitStatus> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()?;
+    let group = Pid::from_child(&child);
     if let Some(mut stdin) = child.stdin.take() {
         let feed = move || io::copy(&mut io::stdin(), &mut stdin).map(drop).unwrap_or(());
         thread::Builder::new().name("stdin".into()).spawn(feed)?;
@@ -67,6 +69,8 @@ fn run(command: &[String]) -> io::Result<ExitStatus> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (ended, status) = wait_aside(child)?;
     relay(stdout, stderr, &ended)?;
+    // What the command left behind must have said that it stays: it ignores the hangup, or is in a group of its own.
+    let _ = kill_process_group(group, Signal::HUP);
     status.recv().map_err(io::Error::other)?
 }
 

@@ -21,6 +21,7 @@ mod curl;
 mod fake;
 mod guests;
 mod http;
+mod launchd;
 mod listen;
 mod plan;
 mod reply;

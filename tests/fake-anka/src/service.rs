@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -62,7 +63,7 @@ fn start(dir: &Path) -> Result<(), String> {
     let exe = text_error(env::current_exe())?;
     let mut command = Command::new(exe);
     command.arg("__session").arg(dir.join("run.sh")).current_dir(dir).stdin(Stdio::null());
-    command.stderr(text_error(log.try_clone())?).stdout(log);
+    command.stderr(text_error(log.try_clone())?).stdout(log).process_group(0);
     let child = text_error(command.spawn())?;
     text_error(fs::write(dir.join(".service-pid"), child.id().to_string()))?;
     say(&format!("starting actions.runner.plist\nStarted:\n{}", child.id()));

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::cli::hang;
 use crate::curl;
 use crate::guests::{CALLER, MARKER};
+use crate::launchd;
 use crate::plan::{self, Action, Moment};
 use crate::trace::TraceLine;
 use crate::world::World;
@@ -52,10 +53,7 @@ pub(crate) fn main(name: &str, argv: &[String]) -> u8 {
         "shasum" => shasum(argv),
         "sudo" => sudo(argv),
         "whoami" => say("anka"),
-        "launchctl" => {
-            eprintln!("Could not find domain for");
-            113
-        }
+        "launchctl" => with_plan("launchctl", argv, launchd::main),
         missing => {
             eprintln!("{missing}: command not found (macOS has none)");
             127
