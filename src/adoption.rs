@@ -256,6 +256,7 @@ impl Adoption {
             repository: repository.unwrap_or_default(),
             labels: vm.labels,
             stage,
+            jit: None,
             registering_at: Some(Moment::now()),
             registered_at: Some(Moment::now()),
             created_at: Moment::now(),

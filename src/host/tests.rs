@@ -63,6 +63,7 @@ pub(crate) fn record(host: &HostId, name: &str) -> VmRecord {
         repository: "acme/app".to_string(),
         labels: vec!["anka-template:x".to_string()],
         stage: Stage::Cloning,
+        jit: None,
         registering_at: None,
         registered_at: None,
         created_at: Moment(1),

@@ -20,6 +20,7 @@ mod fleet;
 mod github;
 mod http;
 mod install;
+mod jit;
 mod jobs;
 mod kills;
 mod load;

@@ -43,6 +43,10 @@ number_id! {
     /// `run_id`: the workflow run, the smallest thing GitHub can cancel.
     RunId
 }
+number_id! {
+    /// GitHub's number of a registered runner.
+    RunnerId
+}
 
 /// The facts of a job that do not change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ear::Ear;
-use crate::job::{Image, JobId, RunId};
+use crate::job::{Image, JobId, RunId, RunnerId};
 use crate::name::{HostId, PluginName, VmName};
 use crate::scope::Scope;
 use crate::section::{Mount, Secret};
@@ -414,6 +414,9 @@ pub struct VmRecord {
     pub labels: Vec<String>,
     /// How far it is.
     pub stage: Stage,
+    /// The runner that one call made, or may have made, together with its configuration; none where the guest registers itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jit: Option<JitRunner>,
     /// When registration began, by the host's clock; none before. The runner may exist from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registering_at: Option<Moment>,
@@ -425,4 +428,31 @@ pub struct VmRecord {
     /// Failed deletions so far.
     #[serde(default)]
     pub failed_deletions: u32,
+}
+
+impl VmRecord {
+    /// What GitHub calls the runner in this VM: the VM's name, or one derived from it.
+    pub fn runner_name(&self) -> String {
+        self.vm.runner_name(self.jit.as_ref().map_or(1, |jit| jit.n_names))
+    }
+}
+
+/// A runner that GitHub makes in one call, before its program is started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JitRunner {
+    /// GitHub's number of it; none until the answer has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<RunnerId>,
+    /// How many names were asked for so far. The runner bears the last one, see [`VmName::runner_name`].
+    pub n_names: u32,
+    /// Earlier names that are taken at GitHub, by runners of ours of which no answer came and whose removal is not confirmed. Nothing can run
+    /// on those, since nobody has their configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spare_names: Vec<String>,
+}
+
+impl Default for JitRunner {
+    fn default() -> Self {
+        Self { id: None, n_names: 1, spare_names: Vec::new() }
+    }
 }

@@ -1,6 +1,7 @@
 //! `Client`: calls of GitHub's API with their retries. What the calls are is said beside it, in `runners` and `jobs`.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::ear::{Ear, Heard};
@@ -33,6 +34,8 @@ pub struct Client {
     pub(crate) credentials: Credentials,
     limits: Limits,
     observer: Option<Arc<dyn CallObserver>>,
+    /// The numbers of runner groups, by the scope's path and the group's name.
+    pub(crate) groups: Mutex<BTreeMap<(String, String), u64>>,
 }
 
 /// A call that is about to be made.
@@ -66,6 +69,7 @@ impl Client {
             credentials: Credentials::new(access).map_err(setup)?,
             limits: limits.clone(),
             observer: None,
+            groups: Mutex::default(),
         })
     }
 
@@ -102,6 +106,16 @@ impl Client {
 
     /// An answer with a status that the caller expects, after as many tries as it takes and the limits allow.
     pub(crate) fn call(&self, call: &Call, ear: &Ear) -> Result<Answer, ClientError> {
+        self.call_in_doubt(call, ear, &mut false)
+    }
+
+    /// The same, and whether GitHub may have done in one of the tries what was asked, although its answer was lost.
+    pub(crate) fn call_in_doubt(
+        &self,
+        call: &Call,
+        ear: &Ear,
+        in_doubt: &mut bool,
+    ) -> Result<Answer, ClientError> {
         let ledger = self.credentials.ledger(call.subject);
         let mut retry = Retry::new(&self.limits, Instant::now());
         let mut is_renewed = false;
@@ -119,6 +133,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
+            *in_doubt |= error.is_unknown_outcome();
             let may_be_renewed = matches!(error, ClientError::Unauthorized { .. }) && !is_renewed;
             if may_be_renewed && self.renew(call, &authorization, ear) {
                 is_renewed = true;

@@ -15,6 +15,7 @@ pub mod error;
 mod exchange;
 mod field;
 mod installation;
+pub mod jit;
 pub mod jobs;
 pub mod labels;
 mod ledger;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::job::RunnerId;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Secret;
 use anklet_plugin_api::time::Moment;
@@ -54,14 +55,14 @@ pub enum Removal {
 }
 
 /// What became of a fence: whether GitHub can still give a job to the runner of that name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fence {
     /// It cannot: GitHub confirmed the removal.
     Removed,
     /// The list does not name it. The list lags by up to a minute: this is no proof for a runner that may just have registered.
     NotListed,
     /// It runs a job.
-    Busy(Runner),
+    Busy,
 }
 
 /// A program that GitHub offers for runners.
@@ -126,9 +127,14 @@ impl Client {
     /// itself is proof, so any error means that the runner may still get a job.
     pub fn fence(&self, scope: &Scope, name: &str, ear: &Ear) -> Result<Fence, ClientError> {
         let Some(runner) = self.runner(scope, name, ear)? else { return Ok(Fence::NotListed) };
-        Ok(match self.remove_runner(scope, runner.id, ear)? {
+        self.fence_by_id(scope, RunnerId(runner.id), ear)
+    }
+
+    /// The same for a runner whose number is known, in one call.
+    pub fn fence_by_id(&self, scope: &Scope, id: RunnerId, ear: &Ear) -> Result<Fence, ClientError> {
+        Ok(match self.remove_runner(scope, id.0, ear)? {
             Removal::Removed | Removal::AlreadyGone => Fence::Removed,
-            Removal::Busy => Fence::Busy(runner),
+            Removal::Busy => Fence::Busy,
         })
     }
 
@@ -139,7 +145,12 @@ impl Client {
     }
 }
 
-fn runners_call<'a>(name: CallName, scope: &'a Scope, below: &str, expected: &'static [u16]) -> Call<'a> {
+pub(crate) fn runners_call<'a>(
+    name: CallName,
+    scope: &'a Scope,
+    below: &str,
+    expected: &'static [u16],
+) -> Call<'a> {
     let target = Target::Path(format!("{}/actions/runners{below}", scope_path(scope)));
     Call { name, target, subject: Subject::Runners(scope), body: None, expected }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use anklet_plugin_api::job::{Conclusion, Job, JobId, News, Phase, RunId};
+use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 use serde::Deserialize;
 use thiserror::Error;
@@ -236,9 +237,10 @@ impl WrittenJob {
         Ok((job, for_us))
     }
 
-    /// Null, absent and empty all mean that GitHub names none.
+    /// Null, absent and empty all mean that GitHub names none. A runner of ours is known by the name of its VM, whichever of its names it has.
     fn runner(&self) -> Option<String> {
-        Some(text(&self.runner_name)).filter(|name| !name.is_empty())
+        let name = text(&self.runner_name);
+        Some(VmName::of_runner(&name).to_owned()).filter(|name| !name.is_empty())
     }
 
     fn conclusion(&self) -> Conclusion {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
 use anklet_github::error::{CallName, ClientError};
+use anklet_github::jit::JitAnswer;
 use anklet_github::jobs::Cancellation;
 use anklet_github::observer::CallObserver;
 use anklet_github::runners::{Fence, Removal};
@@ -77,10 +78,33 @@ fn check_runner_calls(github: &FakeGitHub, client: &Client, scope: &Scope, name:
     github.set_runner_online(id, true);
     let job = github.create_job(JobSpec::new("acme/app", &["anka-template:U"]));
     github.assign(job, &busy);
-    let Fence::Busy(runner) = client.fence(scope, &busy, &ear).unwrap() else { panic!("{}", github.story()) };
+    assert_eq!(client.fence(scope, &busy, &ear).unwrap(), Fence::Busy, "{}", github.story());
+    let runner = client.runner(scope, &busy, &ear).unwrap().unwrap();
     assert!(runner.is_busy && runner.is_online);
     assert!(client.job_state(REPOSITORY, JobId(job), &ear).unwrap().is_on(&busy));
     assert!(client.downloads(scope, &ear).unwrap().iter().any(|download| download.os == "osx"));
+    check_jit_calls(github, client, scope, name);
+}
+
+#[track_caller]
+fn check_jit_calls(github: &FakeGitHub, client: &Client, scope: &Scope, name: &str) {
+    let ear = Ear::deaf();
+    let group = match scope {
+        Scope::Repository { .. } => 1,
+        Scope::Organization { .. } | Scope::Enterprise { .. } => github.add_runner_group(name, "Macs"),
+    };
+    assert_eq!(client.runner_group(scope, "Macs", &ear).unwrap(), Some(group));
+    let vm = format!("{name}-jit").replace('/', "-");
+    let labels = ["anka-template:U".to_owned(), "x y".to_owned()];
+    let made = client.jit_config(scope, &vm, group, &labels, &ear).unwrap();
+    let JitAnswer::Made { id, config } = made else { panic!("{}", github.story()) };
+    assert!(config.reveal().len() > 100);
+    assert_eq!(client.runner(scope, &vm, &ear).unwrap().map(|runner| runner.id), Some(id.0));
+    let again = client.jit_config(scope, &vm, group, &labels, &ear).unwrap();
+    assert!(matches!(again, JitAnswer::NameTaken));
+    assert_eq!(client.fence_by_id(scope, id, &ear).unwrap(), Fence::Removed);
+    assert_eq!(client.fence_by_id(scope, id, &ear).unwrap(), Fence::Removed, "that it is gone is as good");
+    assert_eq!(client.fence(scope, &vm, &ear).unwrap(), Fence::NotListed);
 }
 
 #[test]

@@ -117,7 +117,12 @@ fn handler() -> Vec<Key> {
             "80",
             "Seconds a started runner may wait for its job before the VM is replaced.",
         ),
-        key("registration_mode", Kind::Choice(&["token", "jit"]), "token", "How runners are registered."),
+        key(
+            "registration_mode",
+            Kind::Choice(&["token", "jit"]),
+            "token",
+            "How runners are registered. With token the VM gets a registration token and configures its runner. With jit GitHub makes each runner in one call, and the VM gets a configuration that is good for one job; register-runner.bash is not used, and start-runner.bash finds the configuration in ACTIONS_RUNNER_INPUT_JITCONFIG, where run.sh takes it by itself.",
+        ),
         key(
             "template_disk_buffer",
             Kind::decimal(0.0, 99.0),

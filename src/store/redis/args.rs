@@ -18,7 +18,7 @@ const MOST: i64 = 1 << 52;
 const N_SILENT: usize = 1_000;
 
 /// Optional fields of a record that are left out of its JSON where they are none.
-const OPTIONAL_OF_VM: [&str; 4] = ["run", "registering_at", "registered_at", "_job"];
+const OPTIONAL_OF_VM: [&str; 5] = ["run", "jit", "registering_at", "registered_at", "_job"];
 
 #[derive(Serialize)]
 pub(super) struct NewsArgs<'a> {

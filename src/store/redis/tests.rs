@@ -140,6 +140,7 @@ fn record(vm: &str, job: u64) -> VmRecord {
         repository: String::new(),
         labels: Vec::new(),
         stage: Stage::Cloning,
+        jit: None,
         registering_at: None,
         registered_at: None,
         created_at: Moment(1),

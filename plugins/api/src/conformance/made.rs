@@ -110,6 +110,7 @@ pub(super) fn record(vm: &str, name: &str, job: &Job) -> VmRecord {
         repository: format!("{}/{}", job.owner, job.repo),
         labels: job.labels.clone(),
         stage: Stage::Waiting,
+        jit: None,
         registering_at: None,
         registered_at: None,
         created_at: Moment(1),

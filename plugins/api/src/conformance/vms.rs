@@ -3,11 +3,11 @@
 use super::MakeStore;
 use super::made::{completed, handler, host_of, in_progress, job, record, repository, seconds};
 use super::world::world;
-use crate::job::{Conclusion, JobId, Phase, RunId};
+use crate::job::{Conclusion, JobId, Phase, RunId, RunnerId};
 use crate::name::{HostId, VmName};
 use crate::store::{JobSignal, Place};
 use crate::time::Moment;
-use crate::vm::{Stage, VmRecord};
+use crate::vm::{JitRunner, Stage, VmRecord};
 
 fn vm(name: &str) -> VmName {
     VmName::new(name)
@@ -133,6 +133,11 @@ pub fn a_record_with_all_its_fields_comes_back(make: MakeStore<'_>) {
     let full = VmRecord {
         scope: repository("Acme", "app"),
         stage: Stage::Registering,
+        jit: Some(JitRunner {
+            id: Some(RunnerId(u64::MAX)),
+            n_names: 2,
+            spare_names: vec!["vm:1|2".to_owned()],
+        }),
         registering_at: Some(Moment(7)),
         registered_at: Some(Moment(i64::MAX)),
         failed_deletions: 3,

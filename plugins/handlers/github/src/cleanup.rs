@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{at, select};
 use log::{error, info, warn};
 
+use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::store::Claim;
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmError, VmRecord, VmVerb};
@@ -66,7 +67,7 @@ impl Worker {
                 let _ = self.patiently(&self.while_undoing(), |store| store.put_vm(None, &hand.record));
                 return Undone::Unfenced;
             }
-            Fenced::Yes => true,
+            Fenced::Yes => self.are_spares_gone(&hand.record, &self.while_undoing()),
             Fenced::NeverStarted => false,
         };
         hand.record.stage = if is_runner_sure { Stage::Deleting } else { Stage::Undoing };
@@ -108,7 +109,7 @@ impl Worker {
             let ear = self.while_undoing();
             let wait = match self.hub.fence(&hand.record, &ear) {
                 Ok(Fence::Removed) => return Fenced::Yes,
-                Ok(Fence::Busy(_)) => return Fenced::Works,
+                Ok(Fence::Busy) => return Fenced::Works,
                 Ok(Fence::NotListed) => {
                     let wait = self.list_lag_left(&hand.record);
                     if wait.is_zero() {
@@ -135,6 +136,17 @@ impl Worker {
             }
             if self.while_undoing().is_cut() {
                 return Fenced::Unanswered;
+            }
+        }
+    }
+
+    /// Whether runners of earlier names, on which nothing can run, are known to be gone. It is not waited for: the janitor asks again.
+    pub(crate) fn are_spares_gone(&self, record: &VmRecord, ear: &Ear<'_>) -> bool {
+        match self.hub.remove_spares(record, ear) {
+            Ok(are_gone) => are_gone || self.list_lag_left(record).is_zero(),
+            Err(error) => {
+                warn!(vmName:% = record.vm, error:% = error; "GitHub does not answer whether a runner of an earlier name is removed");
+                false
             }
         }
     }
@@ -166,7 +178,15 @@ impl Worker {
     /// How long an unlisted runner may still exist: GitHub's list lags.
     pub(crate) fn list_lag_left(&self, record: &VmRecord) -> Duration {
         let limits = self.limits();
-        list_lag_left(record, Moment::now(), limits.runner_list_lag, limits.register_runner)
+        list_lag_left(record, Moment::now(), limits.runner_list_lag, self.registration_limit(record))
+    }
+
+    /// How long the registration of this runner may take: a command in the guest, or a call of GitHub with its retries.
+    pub(crate) fn registration_limit(&self, record: &VmRecord) -> Duration {
+        match record.jit {
+            Some(_) => self.limits().github_retry_total,
+            None => self.limits().register_runner,
+        }
     }
 
     /// Deletes the VM; true if it is gone.

@@ -16,6 +16,7 @@ use anklet_plugin_api::vm::VmRecord;
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
 use anklet_github::error::ClientError;
+use anklet_github::jit::{DEFAULT_GROUP, JitAnswer, JitFailure};
 use anklet_github::jobs::Cancellation;
 use anklet_github::observer::CallObserver;
 use anklet_github::runners::{Fence, RunnerDownload};
@@ -28,6 +29,7 @@ const ARCHIVE_LIFE: Duration = Duration::from_secs(24 * 3_600);
 pub(crate) struct Hub {
     client: Client,
     scope: Scope,
+    runner_group: Option<String>,
     web_url: String,
     archives: KnownArchives,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Archives {
 pub(crate) enum HubError {
     /// The call failed.
     Client(ClientError),
-    /// GitHub will not cancel the run.
+    /// GitHub will not.
     Refused(String),
 }
 
@@ -108,6 +110,7 @@ impl Hub {
                 None => client,
             },
             scope: section.scope.clone(),
+            runner_group: section.runner_group.clone(),
             web_url: section.github.web_url.clone(),
             archives: Arc::clone(archives),
         })
@@ -125,6 +128,29 @@ impl Hub {
 
     pub(crate) fn registration_token(&self, ear: &Ear<'_>) -> Result<Secret, HubError> {
         Ok(self.client.registration_token(&self.scope, ear)?.token)
+    }
+
+    /// The number of the group in which runners are made.
+    pub(crate) fn group(&self, ear: &Ear<'_>) -> Result<u64, HubError> {
+        let Some(name) = &self.runner_group else { return Ok(DEFAULT_GROUP) };
+        let found = self.client.runner_group(&self.scope, name, ear)?;
+        let why = || format!("there is no runner group {name:?} in {}", self.scope);
+        found.ok_or_else(|| HubError::Refused(why()))
+    }
+
+    /// Makes the runner of this VM, for one job.
+    pub(crate) fn jit_config(
+        &self,
+        record: &VmRecord,
+        group: u64,
+        ear: &Ear<'_>,
+    ) -> Result<JitAnswer, JitFailure> {
+        let made = self.client.jit_config(&record.scope, &record.runner_name(), group, &record.labels, ear);
+        // A group that was made anew has another number.
+        if matches!(&made, Err(JitFailure { error: ClientError::NotFound { .. }, .. })) {
+            self.client.forget_runner_groups();
+        }
+        made
     }
 
     /// How far a job is.
@@ -170,16 +196,28 @@ impl Hub {
 
     /// Makes sure that GitHub gives the runner nothing any more.
     pub(crate) fn fence(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<Fence, HubError> {
-        self.fence_by_name(&record.scope, &record.vm, ear)
+        Ok(match record.jit.as_ref().and_then(|jit| jit.id) {
+            Some(id) => self.client.fence_by_id(&record.scope, id, ear)?,
+            None => self.client.fence(&record.scope, &record.runner_name(), ear)?,
+        })
     }
 
-    pub(crate) fn fence_by_name(&self, scope: &Scope, vm: &VmName, ear: &Ear<'_>) -> Result<Fence, HubError> {
-        Ok(self.client.fence(scope, vm.as_str(), ear)?)
+    pub(crate) fn fence_by_name(&self, scope: &Scope, name: &str, ear: &Ear<'_>) -> Result<Fence, HubError> {
+        Ok(self.client.fence(scope, name, ear)?)
+    }
+
+    /// Removes the runners of earlier names; whether all were there to be removed.
+    pub(crate) fn remove_spares(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<bool, HubError> {
+        let mut are_all_gone = true;
+        for name in record.jit.iter().flat_map(|jit| &jit.spare_names) {
+            are_all_gone &= self.client.fence(&record.scope, name, ear)? == Fence::Removed;
+        }
+        Ok(are_all_gone)
     }
 
     /// Whether GitHub lists the runner as connected.
     pub(crate) fn is_online(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<bool, HubError> {
-        let runner = self.client.runner(&record.scope, record.vm.as_str(), ear)?;
+        let runner = self.client.runner(&record.scope, &record.runner_name(), ear)?;
         Ok(runner.is_some_and(|runner| runner.is_online))
     }
 

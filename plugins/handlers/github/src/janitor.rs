@@ -101,12 +101,15 @@ impl Janitor {
             match site.hub.fence(&record, &site.until_stop()) {
                 Ok(Fence::Removed) => {}
                 Ok(Fence::NotListed) if site.list_lag_left(&record).is_zero() => {}
-                Ok(Fence::NotListed | Fence::Busy(_)) => return false,
+                Ok(Fence::NotListed | Fence::Busy) => return false,
                 Err(error) => {
                     warn!(vmName:% = record.vm, error:% = error; "GitHub does not answer whether the runner is removed; its VM is kept");
                     return false;
                 }
             }
+        }
+        if record.stage < Stage::Deleting && !site.are_spares_gone(&record, &site.until_stop()) {
+            return false;
         }
         record.stage = Stage::Deleting;
         let saved = site.patiently(&site.until_stop(), |store| store.put_vm(None, &record));

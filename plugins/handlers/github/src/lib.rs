@@ -12,6 +12,7 @@ mod facts;
 mod hub;
 mod image;
 mod janitor;
+mod jit;
 mod mood;
 mod outcome;
 mod prepare;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::{Report, Status};
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{RegistrationMode, Section};
 use log::{info, warn};
 
@@ -78,10 +80,13 @@ impl Plugin for GithubHandler {
     }
 }
 
-/// Keys that are understood but not acted on yet must not be missed in silence.
+/// Keys that are understood but not acted on must not be missed in silence.
 fn say_what_has_no_effect(section: &Section) {
-    if section.registration_mode == RegistrationMode::Jit {
-        warn!("`registration_mode: jit` has no effect in this version; runners are registered with tokens");
+    let is_repository = matches!(section.scope, Scope::Repository { .. });
+    if section.registration_mode == RegistrationMode::Jit && is_repository && section.runner_group.is_some() {
+        warn!(
+            "`runner_group` has no effect with `registration_mode: jit` in a repository, which has one group only"
+        );
     }
     if section.explain_cancellations {
         warn!("`explain_cancellations` has no effect in this version; the log says why a run was cancelled");
@@ -119,7 +124,7 @@ fn worker(
     // While only the janitor waits for GitHub's limit, the handler of that section does not.
     let observer = is_handler.then(|| Arc::clone(&shown) as _);
     let hub = Hub::new(&section, observer, &desk.archives).map_err(|error| setup(error.to_string()))?;
-    let scripts = Scripts::find(&section.plugins_path, &section.work_dir)
+    let scripts = Scripts::find(&section.plugins_path, &section.work_dir, section.registration_mode)
         .map_err(|error| setup(format!("guest scripts: {error}")))?;
     Ok(Worker::new(section, (hub, shown, sign), scripts, desk, services))
 }

@@ -5,7 +5,7 @@
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::host::HostError;
 use anklet_plugin_api::name::VmName;
-use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::section::{RegistrationMode, Secret};
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{GuestRun, ReadyImage, Stage, VmError, VmRecord, VmVerb};
@@ -19,6 +19,12 @@ use crate::worker::{InHand, Worker, follow, fresh_vm_name};
 
 /// How much of a script's output is kept.
 const SCRIPT_OUTPUT_BYTES: usize = 64 << 10;
+
+const START: &str = "./start-runner.bash";
+
+/// Puts the configuration where the runner's program looks for it by itself, so that it is in no argument list of the guest either.
+const READ_JIT_CONFIG: &str =
+    "IFS= read -r ACTIONS_RUNNER_INPUT_JITCONFIG && export ACTIONS_RUNNER_INPUT_JITCONFIG && ";
 
 impl Worker {
     /// Takes a slot of the host, makes sure of the image, and writes down that a VM is about to exist.
@@ -34,6 +40,7 @@ impl Worker {
             repository: String::new(),
             labels: claim.job.labels.clone(),
             stage: Stage::Cloning,
+            jit: None,
             registering_at: None,
             registered_at: None,
             created_at: Moment::now(),
@@ -78,11 +85,14 @@ impl Worker {
         }
 
         self.install(claim, hand)?;
-        self.register(claim, hand)?;
+        let jit_config = match self.section.registration_mode {
+            RegistrationMode::Token => self.register(claim, hand).map(|()| None)?,
+            RegistrationMode::Jit => Some(self.register_jit(claim, hand)?),
+        };
 
         self.save(claim, hand, Stage::StartingRunner, self.limits().start_runner)?;
         job_log!(info, claim; "starting github runner inside of vm", vmName:% = vm);
-        self.guest(claim, hand, "start-runner", "./start-runner.bash", None, self.limits().start_runner)?;
+        self.start_runner(claim, hand, jit_config.as_ref())?;
 
         self.save(claim, hand, Stage::Waiting, self.limits().idle_look)?;
         job_log!(info, claim; "finished preparing anka VM with actions runner", vmName:% = vm);
@@ -148,13 +158,29 @@ impl Worker {
         registered
     }
 
+    /// A single-use configuration comes in by standard input, as the token does, and is an environment variable of the guest from there on.
+    fn start_runner(
+        &self,
+        claim: &Claim,
+        hand: &mut InHand,
+        jit_config: Option<&Secret>,
+    ) -> Result<(), Setback> {
+        let limit = self.limits().start_runner;
+        let Some(config) = jit_config else {
+            return self.guest(claim, hand, "start-runner", START, None, limit);
+        };
+        let input = Secret::new(format!("{}\n", config.reveal()));
+        hand.traces.secret = Some(config.clone());
+        self.guest(claim, hand, "start-runner", &format!("{READ_JIT_CONFIG}{START}"), Some(&input), limit)
+    }
+
     fn token(&self, claim: &Claim, hand: &InHand) -> Result<Secret, Setback> {
         self.keep(claim, self.limits().github_retry_total);
         self.ask_hub(claim, hand, "no registration token", |ear| self.hub.registration_token(ear))
     }
 
     /// Asks GitHub for something; cut when the process stops or the job needs no VM any more.
-    fn ask_hub<T>(
+    pub(crate) fn ask_hub<T>(
         &self,
         claim: &Claim,
         hand: &InHand,
@@ -218,7 +244,7 @@ impl Worker {
     }
 }
 
-fn ledger_setback(error: &HostError) -> Setback {
+pub(crate) fn ledger_setback(error: &HostError) -> Setback {
     Setback::Failed(Failure::new(error.to_string(), Counted::No, Blame::Host))
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use anklet_plugin_api::section::RegistrationMode;
 use log::{info, warn};
 
 /// A script's name in the guest and the text that is built in.
@@ -19,23 +20,34 @@ const SCRIPTS: [Script; 3] = [
     Script { name: "start-runner.bash", text: include_str!("../start-runner.bash") },
 ];
 
+const REGISTER: &str = SCRIPTS[1].name;
+
 /// Where the scripts lie on the host, in the order in which they are copied.
 pub(crate) struct Scripts {
-    paths: Vec<PathBuf>,
+    found: Vec<(&'static Script, PathBuf)>,
     own_folder: PathBuf,
 }
 
 impl Scripts {
-    /// Looks for scripts of the operator's own in `plugins_path`, and puts ours into a folder below `work_dir` for the rest.
-    pub(crate) fn find(plugins_path: &Path, work_dir: &Path) -> io::Result<Self> {
+    /// Looks for scripts of the operator's own in `plugins_path`, and puts ours into a folder below `work_dir` for the rest. A runner that comes with
+    /// its configuration is not registered in the guest.
+    pub(crate) fn find(plugins_path: &Path, work_dir: &Path, mode: RegistrationMode) -> io::Result<Self> {
         let own_folder = work_dir.join("anklet-guest-scripts");
-        let mut paths = Vec::new();
+        let mut found = Vec::new();
         for script in &SCRIPTS {
             let theirs = plugins_path.join("handlers/github").join(script.name);
+            if mode == RegistrationMode::Jit && script.name == REGISTER {
+                let is_own =
+                    |bytes: &[u8]| bytes != script.text.as_bytes() && !is_known_copy(script.name, bytes);
+                if fs::read(&theirs).is_ok_and(|bytes| is_own(&bytes)) {
+                    warn!(file:% = theirs.display(); "this guest script is not used with `registration_mode: jit`");
+                }
+                continue;
+            }
             match fs::read(&theirs) {
                 Ok(bytes) if is_known_copy(script.name, &bytes) => {
                     warn!(file:% = theirs.display(); "this guest script is a copy from the Go program and is ignored; the built-in one is used");
-                    paths.push(own_folder.join(script.name));
+                    found.push((script, own_folder.join(script.name)));
                 }
                 Ok(bytes) => {
                     if bytes != script.text.as_bytes() {
@@ -44,35 +56,35 @@ impl Scripts {
                     // The VM host copies links as links, and names a file in the guest after itself.
                     let real = fs::canonicalize(&theirs)?;
                     if real.file_name().is_some_and(|name| name == script.name) {
-                        paths.push(real);
+                        found.push((script, real));
                     } else {
                         let copy = own_folder.join("linked").join(script.name);
                         write_executable(&copy, &bytes)?;
-                        paths.push(copy);
+                        found.push((script, copy));
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    paths.push(own_folder.join(script.name))
+                    found.push((script, own_folder.join(script.name)))
                 }
                 Err(error) => {
                     return Err(io::Error::new(error.kind(), format!("{}: {error}", theirs.display())));
                 }
             }
         }
-        let scripts = Self { paths, own_folder };
+        let scripts = Self { found, own_folder };
         scripts.ready()?;
         Ok(scripts)
     }
 
     /// The files to copy. Written anew if something swept them away since.
-    pub(crate) fn ready(&self) -> io::Result<&[PathBuf]> {
-        for (script, path) in SCRIPTS.iter().zip(&self.paths) {
+    pub(crate) fn ready(&self) -> io::Result<Vec<&Path>> {
+        for (script, path) in &self.found {
             let is_built_in = path.parent() == Some(&*self.own_folder);
             if is_built_in && fs::read(path).ok().as_deref() != Some(script.text.as_bytes()) {
                 write_executable(path, script.text.as_bytes())?;
             }
         }
-        Ok(&self.paths)
+        Ok(self.found.iter().map(|(_, path)| path.as_path()).collect())
     }
 }
 
@@ -124,8 +136,8 @@ mod tests {
             Self(path)
         }
 
-        fn find(&self) -> Scripts {
-            Scripts::find(&self.0.join("plugins"), &self.0).unwrap()
+        fn find(&self, mode: RegistrationMode) -> Scripts {
+            Scripts::find(&self.0.join("plugins"), &self.0, mode).unwrap()
         }
 
         fn theirs(&self, name: &str) -> PathBuf {
@@ -142,7 +154,7 @@ mod tests {
     #[test]
     fn built_in_scripts_are_written_and_written_again() {
         let folder = Folder::new("built-in");
-        let scripts = folder.find();
+        let scripts = folder.find(RegistrationMode::Token);
         for (path, script) in scripts.ready().unwrap().iter().zip(&SCRIPTS) {
             assert_eq!(fs::read_to_string(path).unwrap(), script.text);
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o755);
@@ -158,12 +170,24 @@ mod tests {
         fs::write(folder.0.join("elsewhere.sh"), "echo linked\n").unwrap();
         std::os::unix::fs::symlink(folder.0.join("elsewhere.sh"), folder.theirs("start-runner.bash"))
             .unwrap();
-        let scripts = folder.find();
+        let scripts = folder.find(RegistrationMode::Token);
         let names: Vec<_> =
             scripts.ready().unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
         assert_eq!(names, ["install-runner.bash", "register-runner.bash", "start-runner.bash"]);
-        let text = |n: usize| fs::read_to_string(&scripts.ready().unwrap()[n]).unwrap();
+        let text = |n: usize| fs::read_to_string(scripts.ready().unwrap()[n]).unwrap();
         assert_eq!((text(0).as_str(), text(2).as_str()), ("echo mine\n", "echo linked\n"));
+    }
+
+    #[test]
+    fn a_runner_with_its_configuration_is_not_registered() {
+        let folder = Folder::new("jit");
+        fs::write(folder.theirs("register-runner.bash"), "echo mine\n").unwrap();
+        fs::write(folder.theirs("start-runner.bash"), "echo mine too\n").unwrap();
+        let scripts = folder.find(RegistrationMode::Jit);
+        let ready = scripts.ready().unwrap();
+        let names: Vec<_> = ready.iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert_eq!(names, ["install-runner.bash", "start-runner.bash"]);
+        assert_eq!(fs::read_to_string(ready[1]).unwrap(), "echo mine too\n");
     }
 
     #[test]

@@ -29,10 +29,16 @@ impl Worker {
         }
         let lag_ends = Instant::now() + self.lag_left_at_takeover(record.as_ref());
         // The earlier holder may register its runners elsewhere: an organization's beside a repository's.
-        let scope = record.map_or_else(|| self.section.scope.clone(), |record| record.scope);
+        let scope = record.as_ref().map_or(&self.section.scope, |record| &record.scope).clone();
         loop {
             self.keep(claim, self.limits().github_retry_total + self.limits().fence_no_answer);
-            let wait = match self.hub.fence_by_name(&scope, vm, &self.until_stop()) {
+            let ear = self.until_stop();
+            // The record knows best what GitHub calls the runner.
+            let fenced = match &record {
+                Some(record) => self.hub.fence(record, &ear),
+                None => self.hub.fence_by_name(&scope, vm.as_str(), &ear),
+            };
+            let wait = match fenced {
                 Ok(Fence::Removed) => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) if Instant::now() >= lag_ends => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) => lag_ends.saturating_duration_since(Instant::now()),
@@ -41,7 +47,7 @@ impl Worker {
                     return Some(Outcome::GiveBack(gone));
                 }
                 // It works, on this job or another: GitHub's news will tell.
-                Ok(Fence::Busy(_)) | Err(_) => self.limits().fence_no_answer,
+                Ok(Fence::Busy) | Err(_) => self.limits().fence_no_answer,
             };
             if self.until_stop().rest_until(Instant::now() + wait.min(self.limits().fence_no_answer)) {
                 return Some(Outcome::Kept);
@@ -58,8 +64,11 @@ impl Worker {
     /// last renewal, and so by a life and a third at least.
     fn lag_left_at_takeover(&self, record: Option<&VmRecord>) -> Duration {
         let limits = self.limits();
-        let has_ended = record.is_some_and(|record| record.registered_at.is_some());
-        let registration = if has_ended { Duration::ZERO } else { limits.register_runner };
+        let registration = match record {
+            Some(record) if record.registered_at.is_some() => Duration::ZERO,
+            Some(record) => self.registration_limit(record),
+            None => limits.register_runner,
+        };
         (registration + limits.runner_list_lag).saturating_sub(self.section.claim_life * 4 / 3)
     }
 }

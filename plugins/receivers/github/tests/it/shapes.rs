@@ -185,6 +185,7 @@ fn news_of_our_runner_is_used_whatever_its_labels() {
         repository: String::new(),
         labels: vec!["self-hosted".to_owned()],
         stage: Stage::Waiting,
+        jit: None,
         registering_at: None,
         registered_at: None,
         created_at: Moment(1),
