@@ -237,6 +237,14 @@ impl Store for EmbeddedStore {
         self.run("write a note", |tx| tx.put_note(key, text))
     }
 
+    fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    fn interruptions(&self) -> Receiver<()> {
+        crossbeam_channel::never()
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         self.file.listeners.add(self.queue, handler)
     }

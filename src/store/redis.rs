@@ -115,7 +115,14 @@ pub(crate) struct RedisServer {
     /// None for a tool.
     news: Option<News>,
     options: Options,
-    has_warned: AtomicBool,
+    has_warned: Warned,
+}
+
+/// What is said once only.
+#[derive(Default)]
+struct Warned {
+    of_newer: AtomicBool,
+    of_info: AtomicBool,
 }
 
 /// One queue.
@@ -150,14 +157,14 @@ impl RedisServer {
         if answers {
             news.wait(NEWS_LIMIT);
         }
-        let queues = queues.clone();
-        Ok(Arc::new(Self { link, queues, news: Some(news), options, has_warned: AtomicBool::new(false) }))
+        let (queues, news) = (queues.clone(), Some(news));
+        Ok(Arc::new(Self { link, queues, news, options, has_warned: Warned::default() }))
     }
 
     /// Begins to use a server as a tool that asks a few questions: nobody tells it of news.
     pub(crate) fn open_beside(options: Options) -> Arc<Self> {
         let (link, queues) = (Arc::new(new_link(&options)), BTreeSet::new());
-        Arc::new(Self { link, queues, news: None, options, has_warned: AtomicBool::new(false) })
+        Arc::new(Self { link, queues, news: None, options, has_warned: Warned::default() })
     }
 
     /// Looks whether the server lets this user run what the queues need, and changes nothing.
@@ -321,7 +328,7 @@ impl RedisStore {
     }
 
     fn warn_of_newer(&self, version: u32) {
-        if !self.server.has_warned.swap(true, Ordering::Relaxed) {
+        if !self.server.has_warned.of_newer.swap(true, Ordering::Relaxed) {
             warn!(version, known = VERSION; "the queue holds documents of a newer anklet; they are left to it");
         }
     }
@@ -521,6 +528,25 @@ impl Store for RedisStore {
 
     fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError> {
         self.run(&scripts::PUT_NOTE, &json!({ "key": key, "text": text }), done)
+    }
+
+    fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        let words = self.run(&scripts::INCARNATION, &json!({}), |value| match value {
+            Value::Array(words) => {
+                words.iter().map(reply::text).collect::<Result<Vec<_>, _>>().map(|words| Ok(words.join(" ")))
+            }
+            refusal => reply::text(&refusal).map(Err),
+        })?;
+        if let Err(refusal) = &words
+            && !self.server.has_warned.of_info.swap(true, Ordering::Relaxed)
+        {
+            warn!(error = refusal.as_str(); "webhooks that a failover of the database loses will not be noticed: may the user run INFO?");
+        }
+        Ok(words.ok())
+    }
+
+    fn interruptions(&self) -> Receiver<()> {
+        self.server.link.interruptions()
     }
 
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {

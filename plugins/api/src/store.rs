@@ -162,6 +162,14 @@ pub trait Store: Send + Sync {
     /// Notes a short text under a key, in place of what was there: what a plugin has to remember beyond a restart, whichever process does its work then.
     fn put_note(&self, key: &str, text: &str) -> Result<(), StoreError>;
 
+    /// Which life of the store this is, in a word of its own: another one than before means that it was restarted, or another server took over, and
+    /// that what it had acknowledged just before may be lost. None if that cannot happen, or cannot be known.
+    fn incarnation(&self) -> Result<Option<String>, StoreError>;
+
+    /// Becomes ready when the store was away for a while, or is elsewhere now: then [`Store::incarnation`] may be another. Each caller has a channel of
+    /// its own; in a store that is never away it stays silent.
+    fn interruptions(&self) -> Receiver<()>;
+
     /// News for one handler: of its claim, and [`JobSignal::Look`] when a job became claimable or the store came back. Ends with the receiver.
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal>;
 }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use log::{info, warn};
 use redis::{Cmd, Connection, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, cmd};
 use thiserror::Error;
@@ -56,6 +57,8 @@ pub(super) struct Link {
     server: Server,
     breaker: Breaker,
     inside: Mutex<Inside>,
+    /// Who wants to know when another server may answer than before.
+    interrupted: Mutex<Vec<Sender<()>>>,
 }
 
 #[derive(Default)]
@@ -101,7 +104,12 @@ enum Cure {
 
 impl Link {
     pub(super) fn new(server: Server, backoff: Backoff) -> Self {
-        Self { server, breaker: Breaker::new(backoff), inside: Mutex::default() }
+        Self {
+            server,
+            breaker: Breaker::new(backoff),
+            inside: Mutex::default(),
+            interrupted: Mutex::default(),
+        }
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -222,6 +230,7 @@ impl Link {
                     if started_at.elapsed() < TRY_LIMIT
                         && let Some(other) = others.pop()
                     {
+                        self.interrupted();
                         node = other;
                         continue;
                     }
@@ -238,6 +247,7 @@ impl Link {
     pub(super) fn answered(&self) {
         if self.breaker.answered() {
             info!("the database answers again");
+            self.interrupted();
         }
     }
 
@@ -247,6 +257,20 @@ impl Link {
             self.lock().idle.clear();
             warn!(error:% = error; "unable to access database");
         }
+    }
+
+    /// Becomes ready when another server may answer than before, or the same after a restart.
+    pub(super) fn interruptions(&self) -> Receiver<()> {
+        let (sender, receiver) = bounded(1);
+        self.interrupted.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    /// Another server may answer than before.
+    pub(super) fn interrupted(&self) {
+        let mut interrupted = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
+        // A full channel says it already.
+        interrupted.retain(|sender| !matches!(sender.try_send(()), Err(TrySendError::Disconnected(()))));
     }
 
     fn connect(&self, node: &Node) -> RedisResult<Connection> {

@@ -37,6 +37,8 @@ struct Shared {
     listeners: Listeners<String>,
     stopping: AtomicBool,
     stands: Mutex<bool>,
+    /// It does not stand for the first time.
+    was_cut: AtomicBool,
     changed: Condvar,
     /// Tells this process's own messages to its thread.
     token: String,
@@ -71,6 +73,7 @@ impl News {
             listeners: Listeners::default(),
             stopping: AtomicBool::new(false),
             stands: Mutex::new(false),
+            was_cut: AtomicBool::new(false),
             changed: Condvar::new(),
             token,
         });
@@ -112,6 +115,7 @@ impl Shared {
                 Err(error) => Ended::Away(error),
             };
             let has_stood = self.stand(false);
+            self.was_cut.store(true, Ordering::SeqCst);
             let Ended::Away(error) = ended else { return };
             debug!(error:% = error; "no news from the database");
             // A subscription that was cut says nothing of the server: whether it answers is for the next connection to find out.
@@ -173,6 +177,9 @@ impl Shared {
                         self.link.answered();
                         self.stand(true);
                         self.listeners.tell_all();
+                        if self.was_cut.swap(false, Ordering::SeqCst) {
+                            self.link.interrupted();
+                        }
                     }
                 }
                 _ => {}

@@ -60,6 +60,7 @@ verbs! {
     SILENT: "look for silent jobs", include_str!("lua/silent.lua");
     NOTE: "read a note", include_str!("lua/note.lua");
     PUT_NOTE: "write a note", include_str!("lua/put_note.lua");
+    INCARNATION: "ask which server it is", include_str!("lua/incarnation.lua");
     IMPORT: "adopt a job", include_str!("lua/import.lua");
     KEEP_BROKEN: "keep a broken document", include_str!("lua/keep_broken.lua");
     SET_ASIDE: "set a document aside", include_str!("lua/set_aside.lua");

@@ -280,6 +280,14 @@ impl Store for MemoryStore {
         })
     }
 
+    fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    fn interruptions(&self) -> Receiver<()> {
+        crossbeam_channel::never()
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         let (sender, receiver) = unbounded();
         self.lock().subscribers.push((handler.clone(), sender));

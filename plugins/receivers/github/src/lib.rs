@@ -8,6 +8,7 @@
 
 mod delivery;
 mod form;
+mod lost;
 mod progress;
 mod redeliver;
 mod signature;
@@ -161,6 +162,7 @@ fn redeliverer(
         window: Duration::from_secs(u64::from(hours) * 3_600),
         stop: services.interrupt.clone(),
         refusals,
+        interruptions: services.store.interruptions(),
     };
     let name = format!("receiver/{}", section.name);
     let thread = redeliverer.start(&name, log_context::inherit());

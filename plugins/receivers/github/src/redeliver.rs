@@ -26,10 +26,11 @@ use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::{Lease, Leased, Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
 
+use crate::lost::StoreLife;
 use crate::progress::Progress;
 
 /// Pages of a hundred deliveries that one look reads at most.
-const MOST_PAGES: usize = 80;
+pub(crate) const MOST_PAGES: usize = 80;
 /// Deliveries that one look asks for again at most: GitHub allows 500 an hour of what makes something.
 const MOST_REDELIVERIES: usize = 80;
 
@@ -46,10 +47,12 @@ pub(crate) struct Redeliverer {
     pub(crate) stop: Stop,
     /// Becomes ready when a webhook had to be refused because the store was away.
     pub(crate) refusals: Receiver<()>,
+    /// Becomes ready when the store may have lost what it had acknowledged.
+    pub(crate) interruptions: Receiver<()>,
 }
 
 /// Why a look did not come to its end.
-enum Cut {
+pub(crate) enum Cut {
     Stopped,
     Store(StoreError),
     GitHub(ClientError),
@@ -89,8 +92,9 @@ impl Redeliverer {
     fn run(self) {
         // Events that are not worth a redelivery, with the moments at which they leave the window.
         let mut needless = BTreeMap::new();
+        let mut life = None;
         loop {
-            let wait = match self.look(&mut needless) {
+            let wait = match self.look(&mut needless, &mut life) {
                 Ok(()) => self.limits.redeliver_look,
                 Err(Cut::Stopped) => break,
                 Err(Cut::Store(error)) => {
@@ -104,25 +108,30 @@ impl Redeliverer {
             };
             select! {
                 recv(self.stop.closed()) -> _ => break,
-                // The log may know of the refusal a moment later than we do.
-                recv(self.refusals) -> _ => if self.ear().rest_until(Instant::now() + self.limits.redeliver_settle) {
-                    break;
-                },
+                // The log may know of the refusal a moment later than we do, and what was acknowledged last too.
+                recv(self.refusals) -> _ => if self.settle() { break },
+                recv(self.interruptions) -> _ => if self.settle() { break },
                 recv(at(Instant::now() + wait)) -> _ => {}
             }
         }
         self.heartbeats.let_go_lease(&self.lease.name);
     }
 
-    fn ear(&self) -> Ear<'_> {
+    /// Waits until the log may know of everything; true if a stop came first.
+    fn settle(&self) -> bool {
+        self.ear().rest_until(Instant::now() + self.limits.redeliver_settle)
+    }
+
+    pub(crate) fn ear(&self) -> Ear<'_> {
         Ear::to_stop(&self.stop)
     }
 
-    fn look(&self, needless: &mut BTreeMap<String, Moment>) -> Result<(), Cut> {
+    fn look(&self, needless: &mut BTreeMap<String, Moment>, life: &mut Option<StoreLife>) -> Result<(), Cut> {
         match self.store.lease(&self.lease)? {
             Leased::Ours => self.heartbeats.keep_lease(&self.store, self.lease.clone()),
             Leased::Theirs { .. } => return Ok(()),
         }
+        self.look_for_lost(life)?;
         let key = format!("redeliver/{}", self.lease.name);
         let window_begins = Moment::now().before(self.window);
         let mut progress = Progress::read(self.store.note(&key)?.as_deref(), window_begins);
@@ -190,13 +199,26 @@ impl Redeliverer {
 
     /// Asks for one delivery again, if that can still be of use; false if it cannot.
     fn redeliver(&self, delivery: &Delivery) -> Result<bool, Cut> {
-        let news = match self.client.delivered(&self.hook, delivery.id, &self.ear())? {
-            Some(Webhook::News(news)) => news,
-            Some(Webhook::Ignored(_)) | None => return Ok(false),
+        let Some(news) = self.delivered(delivery)? else { return Ok(false) };
+        let is_needless = match self.noted(&news)? {
+            Noted::Ended => true,
+            // Of a job that is unknown because its `queued` was lost too, the end is of no use, but a tombstone keeps that from starting it late.
+            Noted::NotOurs => !news.for_us && news.phase.runner().is_none(),
+            Noted::Enqueued | Noted::Moved | Noted::Known => false,
         };
-        if self.is_over(&news)? {
-            return Ok(false);
-        }
+        if is_needless { Ok(false) } else { self.ask_again(delivery, &news) }
+    }
+
+    /// What a delivery said of a job; none if it was about something else, or is forgotten.
+    pub(crate) fn delivered(&self, delivery: &Delivery) -> Result<Option<News>, Cut> {
+        Ok(match self.client.delivered(&self.hook, delivery.id, &self.ear())? {
+            Some(Webhook::News(news)) => Some(*news),
+            Some(Webhook::Ignored(_)) | None => None,
+        })
+    }
+
+    /// Asks GitHub to send this again; false if it will not.
+    pub(crate) fn ask_again(&self, delivery: &Delivery, news: &News) -> Result<bool, Cut> {
         info!(
             deliveryID = delivery.guid.as_str(),
             action = delivery.action.as_str(),
@@ -210,15 +232,9 @@ impl Redeliverer {
         Ok(is_sent)
     }
 
-    /// Whether the store knows that the job has ended, or has nothing to do with it.
-    fn is_over(&self, news: &News) -> Result<bool, StoreError> {
-        // A job that nobody has is told of as if it were not for us: that stores nothing, and says whether it has ended.
+    /// What the store knows of a job. One that nobody has is told of as if it were not for us: that stores nothing, and says whether it has ended.
+    pub(crate) fn noted(&self, news: &News) -> Result<Noted, StoreError> {
         let probe = News { job: news.job.clone(), phase: Phase::Queued, for_us: false };
-        Ok(match self.store.news(&probe, Source::Webhook)? {
-            Noted::Ended => true,
-            // Of a job that is unknown because its `queued` was lost too, the end is of no use, but a tombstone keeps that from starting it late.
-            Noted::NotOurs => !news.for_us && news.phase.runner().is_none(),
-            Noted::Enqueued | Noted::Moved | Noted::Known => false,
-        })
+        self.store.news(&probe, Source::Webhook)
     }
 }

@@ -25,7 +25,7 @@ fn is_refused(settings: RedisSettings, ca: Option<&[u8]>) -> String {
 
 #[test]
 fn a_user_needs_no_more_than_the_documented_rights() {
-    let rights = "anklet on >secret ~anklet:* ~anklet/* &anklet:* -@all +@read +@write +@scripting +@pubsub +@connection +time";
+    let rights = "anklet on >secret ~anklet:* ~anklet/* &anklet:* -@all +@read +@write +@scripting +@pubsub +@connection +time +info";
     let user: Vec<_> = std::iter::once("--user").chain(rights.split(' ')).collect();
     let server = TestServer::start(&user);
     let settings = RedisSettings {
@@ -42,6 +42,7 @@ fn a_user_needs_no_more_than_the_documented_rights() {
     let keys = Keys::open(&options(&settings, None, None));
     keys.set("anklet/metrics/acme/H", "{}", Duration::from_secs(1)).unwrap();
     assert_eq!(keys.find("anklet/*").unwrap().len(), 1);
+    assert!(store.incarnation().unwrap().is_some());
     let wrong = RedisSettings { password: Some(Secret::new("another")), ..settings };
     let said = is_refused(wrong, None);
     assert!(!said.contains("another") && said.contains(&format!("127.0.0.1:{}", server.port)), "{said}");

@@ -44,12 +44,17 @@ fn a_restart_loses_nothing_and_everybody_looks() {
     assert_eq!(store.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
     let key = claim(&*store, "h").expect("a job").key;
     let ear = store.subscribe(&PluginName::new("h"));
+    let (interruptions, before) = (store.interruptions(), store.incarnation().unwrap());
+    assert_eq!(store.incarnation().unwrap(), before);
+    assert!(before.is_some() && interruptions.is_empty());
     let folder = server.kill();
     is_away(&*store);
     is_away(&*store);
     assert!(ear.is_empty());
     let _server = TestServer::start_in(&folder, port, &[]).expect("the port is still free");
     assert_eq!(ear.recv_timeout(Duration::from_secs(30)).unwrap(), JobSignal::Look);
+    interruptions.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_ne!(patiently(|| store.incarnation()), before);
     assert_eq!(patiently(|| store.renew(std::slice::from_ref(&key))), []);
     assert_eq!(store.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Known);
     assert_eq!(store.news(&news(2, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
