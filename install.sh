@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs Anklet: fetches the archive for this machine, checks its SHA-256, and places the program and its manual pages.
+# Installs Anklet: fetches the archive for this machine, checks its SHA-256, and places the program, its manual pages and its completions.
 #
 #   curl -fsSL https://raw.githubusercontent.com/veertuinc/anklet/main/install.sh | sh
 #   curl -fsSL https://raw.githubusercontent.com/veertuinc/anklet/main/install.sh | sh -s -- --version 0.1.0 --prefix ~/.local
 #
-# Nothing is placed before everything has been fetched and checked. Configs and queues are never touched.
+# Nothing is placed before everything has been fetched and checked. A config or queue that is there is never touched.
 
 set -eu
 
@@ -15,25 +15,29 @@ fail() {
     printf 'install.sh: %s\n' "$*" >&2
     exit 1
 }
+warn() { printf 'install.sh: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 usage() {
     cat <<'TEXT'
-Usage: install.sh [--version V] [--prefix P] [--dry-run] [--replace]
+Usage: install.sh [--version V] [--prefix P] [--service] [--dry-run] [--replace]
        install.sh --uninstall [--prefix P] [--dry-run]
 
   --version V   install this version instead of the latest
   --prefix P    install to P/bin and P/share instead of the first writable of /usr/local and ~/.local
+  --service     also start Anklet at every boot: on macOS a LaunchAgent of this user, whose VMs are used; on Linux, as root, a systemd unit
   --dry-run     say what would be done, and do nothing
   --replace     also replace an anklet that this script has not installed, such as the Go program; it is kept as anklet.old
-  --uninstall   remove what was installed; configs and queues stay
+                With --service, the Go program's service too
+  --uninstall   remove what was installed, the service too; configs and queues stay
 
 ANKLET_BASE_URL names another place than GitHub: BASE/vVERSION/ and BASE/latest/ with archives and SHA256SUMS.
+DESTDIR goes before every path outside of the prefix, and no service is started then.
 TEXT
 }
 
 read_arguments() {
-    version='' prefix='' is_dry='' is_replacing='' is_uninstalling=''
+    version='' prefix='' is_dry='' is_replacing='' is_uninstalling='' is_service=''
     while [ $# -gt 0 ]; do
         case $1 in
             --version | --prefix)
@@ -44,6 +48,7 @@ read_arguments() {
                 esac
                 shift
                 ;;
+            --service) is_service=yes ;;
             --dry-run) is_dry=yes ;;
             --replace) is_replacing=yes ;;
             --uninstall) is_uninstalling=yes ;;
@@ -183,7 +188,8 @@ unpack() {
     [ "$found" = "$wanted" ] || fail "$name is damaged or forged: its SHA-256 is $found and not $wanted; nothing was installed"
     unpacked=$work/${name%.tar.gz}
     (cd "$work" && tar -xzof "$name") || fail "$name cannot be unpacked; nothing was installed"
-    for file in bin/anklet share/man/man1/anklet.1 share/man/man5/anklet.yml.5; do
+    for file in $files; do
+        [ "$file" != "$receipt" ] || continue
         if [ ! -f "$unpacked/$file" ] || [ -L "$unpacked/$file" ]; then
             fail "$name lacks $file; nothing was installed"
         fi
@@ -238,6 +244,119 @@ stage() {
     done
 }
 
+# Where this machine keeps services, and whether it may have ours.
+choose_service() {
+    case $os in
+        darwin)
+            unit=${DESTDIR:-}${HOME:-}/Library/LaunchAgents/$label.plist
+            [ -z "$is_service" ] && return
+            [ -n "${HOME:-}" ] || fail "HOME is not set; the service belongs to the user whose home has the VMs"
+            [ "$(id -u)" != 0 ] || [ -n "${DESTDIR:-}" ] ||
+                fail "run this as the user whose VMs \`anka list\` shows, without sudo: VMs start only in that user's login session. --prefix ~/.local needs no root"
+            [ ! -e "$go_daemon" ] || [ -n "$is_replacing" ] ||
+                fail "$go_daemon would start the Go program at every boot beside Anklet, and both would take jobs.
+Remove it (sudo launchctl bootout system $go_daemon; sudo rm $go_daemon), or give --replace. Nothing was installed."
+            ;;
+        linux)
+            unit=${DESTDIR:-}/etc/systemd/system/anklet.service
+            [ -z "$is_service" ] && return
+            [ "$(id -u)" = 0 ] || [ -n "${DESTDIR:-}" ] || fail "a systemd unit needs root; use sudo. Nothing was installed."
+            have systemctl || [ -n "${DESTDIR:-}" ] || fail "there is no systemd here; start \`anklet\` with what this machine has. Nothing was installed."
+            case $prefix in
+                *[!0-9A-Za-z/._+-]*) fail "a systemd unit cannot name the folder $prefix; choose one of plain letters with --prefix" ;;
+            esac
+            ;;
+    esac
+}
+
+# The service uses this config, on macOS and without a service the one of this user.
+choose_config() {
+    if [ "$os" = linux ] && [ -n "$is_service" ]; then
+        config=${DESTDIR:-}/etc/anklet/config.yml
+    else
+        config=${HOME:+$HOME/.config/anklet/config.yml}
+    fi
+}
+
+# One with comments, if there is none. Under sudo it would belong to root in the home of another.
+write_first_config() {
+    is_config_new=''
+    [ -n "$config" ] && [ ! -e "$config" ] || return 0
+    [ -n "$is_service" ] || [ -z "${SUDO_USER:-}" ] || return 0
+    if (
+        umask 077
+        mkdir -p "$(dirname "$config")" && cp "$unpacked/share/anklet/config.yml" "$config.new.$$" && mv -f "$config.new.$$" "$config"
+    ) 2>"$work/why"; then
+        is_config_new=yes
+    else
+        rm -f "$config.new.$$" 2>/dev/null || true
+        warn "cannot write a first $config: $(head -n 1 "$work/why")"
+    fi
+}
+
+# The unit with the paths of this machine, to standard output.
+fill_in() {
+    anklet=$prefix/bin/anklet config=$config home=${HOME:-} awk '
+        function put(word, value,    at) {
+            while ((at = index($0, word)) > 0) $0 = substr($0, 1, at - 1) value substr($0, at + length(word))
+        }
+        function xml(text) { gsub(/&/, "\\&amp;", text); gsub(/</, "\\&lt;", text); gsub(/>/, "\\&gt;", text); return text }
+        { put("@ANKLET@", xml(ENVIRON["anklet"])); put("@CONFIG@", xml(ENVIRON["config"])); put("@HOME@", xml(ENVIRON["home"])); print }' "$1"
+}
+
+install_service() {
+    if [ "$os" = darwin ]; then source=$unpacked/share/anklet/$label.plist; else source=$unpacked/share/anklet/anklet.service; fi
+    if [ "$os" = darwin ] && [ -e "$go_daemon" ]; then
+        as_admin=''
+        if [ -z "${DESTDIR:-}" ]; then
+            say "Taking away the Go program's service, which needs an administrator:"
+            as_admin=sudo
+            sudo launchctl bootout system "$go_daemon" 2>/dev/null || true
+        fi
+        $as_admin mv -f "$go_daemon" "$go_daemon.old" || fail "cannot move $go_daemon away; Anklet is installed, its service is not"
+        say "The Go program's service is kept as $go_daemon.old"
+    fi
+    [ "$os" != darwin ] || mkdir -p "${DESTDIR:-}$HOME/Library/Logs"
+    if ! { mkdir -p "$(dirname "$unit")" && fill_in "$source" >"$unit.new.$$" && chmod 644 "$unit.new.$$" && mv -f "$unit.new.$$" "$unit"; } 2>"$work/why"; then
+        rm -f "$unit.new.$$" 2>/dev/null || true
+        fail "cannot write $unit: $(head -n 1 "$work/why"). Anklet is installed, its service is not"
+    fi
+    if [ -z "${DESTDIR:-}" ]; then "start_on_$os"; fi
+    say "Installed the service $unit"
+}
+
+start_on_darwin() {
+    # Again, if there was one: a soft stop, running jobs go on.
+    launchctl bootout "gui/$(id -u)/$label" 2>/dev/null || true
+    [ -z "$is_config_new" ] || return 0
+    launchctl bootstrap "gui/$(id -u)" "$unit" || fail "launchctl refuses $unit; is $(id -un) logged in at this Mac's screen? Anklet is installed"
+}
+
+start_on_linux() {
+    id anklet >/dev/null 2>&1 || useradd --system --home-dir /var/lib/anklet --shell /usr/sbin/nologin anklet ||
+        fail "cannot make the user anklet; Anklet is installed, its service does not run"
+    chown -R root:anklet /etc/anklet && chmod 750 /etc/anklet && chmod 640 "$config"
+    systemctl daemon-reload
+    systemctl enable --quiet anklet
+    [ -n "$is_config_new" ] || systemctl restart anklet
+}
+
+remove_service() {
+    [ -e "$unit" ] && grep -qF "$prefix/bin/anklet" "$unit" || return 0
+    if [ -n "$is_dry" ]; then
+        say "Would remove the service $unit"
+        return
+    fi
+    if [ -z "${DESTDIR:-}" ]; then
+        case $os in
+            darwin) launchctl bootout "gui/$(id -u)/$label" 2>/dev/null || true ;;
+            linux) systemctl disable --now --quiet anklet || true ;;
+        esac
+    fi
+    rm -f "$unit" || fail "cannot remove $unit; use sudo"
+    say "Removed the service $unit"
+}
+
 clean() {
     # What is in the way may be a file where a folder should be.
     for file in ${staged:-}; do rm -f "$prefix/$file.new.$$" 2>/dev/null || true; done
@@ -259,18 +378,30 @@ tell_next() {
     else
         say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $call, or put its folder first on the PATH."
     fi
-    config=${HOME:-~}/.config/anklet/config.yml
     say ""
-    if [ -e "$config" ]; then
-        say "Your config $config is as it was. Next: $call check"
-        say "A running Anklet goes on with the old program; to change over: kill -QUIT it, wait for its end, start it again."
+    if [ -z "$config" ] || [ ! -e "$config" ]; then
+        say "Next: $call init, which asks a few questions and writes the config; then: $call check"
+        return
+    fi
+    if [ -z "$is_config_new" ]; then
+        say "Your config $config is as it was. Next: $call check -c $config"
+    elif [ -n "$is_service" ]; then
+        say "Wrote a first $config. Next: put in your values (see \`man anklet.yml\`), try it with $call check -c $config,"
+        case $os in
+            darwin) say "then start the service: launchctl bootstrap gui/$(id -u) $unit" ;;
+            linux) say "then start the service: systemctl start anklet" ;;
+        esac
     else
-        say "Next: write $config (see \`man anklet.yml\` and the README), then: $call check"
+        say "Wrote a first $config with comments. Next: $call init, which asks a few questions and fills it; then: $call check"
+    fi
+    if [ -z "$is_service" ]; then
+        say "A running Anklet goes on with the old program; to change over: stop it with SIGTERM and start it again. Running jobs do not notice."
     fi
 }
 
 uninstall() {
     [ -f "$prefix/$receipt" ] || fail "this script has installed nothing in $prefix; name another place with --prefix"
+    remove_service
     while IFS= read -r file; do
         case $file in
             '' | /* | *..* | "$receipt") continue ;;
@@ -292,20 +423,28 @@ uninstall() {
 main() {
     umask 022
     receipt=share/anklet/installed
-    files="$receipt share/man/man1/anklet.1 share/man/man5/anklet.yml.5 bin/anklet"
-    is_keeping='' staged='' work=''
+    label=com.veertu.anklet.agent
+    go_daemon=${DESTDIR:-}/Library/LaunchDaemons/com.veertu.anklet.plist
+    files="$receipt share/man/man1/anklet.1 share/man/man5/anklet.yml.5 share/man/man7/anklet-plugins.7
+        share/anklet/config.yml share/anklet/anklet.service share/anklet/$label.plist
+        share/bash-completion/completions/anklet share/zsh/site-functions/_anklet share/fish/vendor_completions.d/anklet.fish bin/anklet"
+    is_keeping='' staged='' work='' config='' is_config_new=''
     read_arguments "$@"
     choose_prefix
+    find_machine
+    choose_service
     if [ -n "$is_uninstalling" ]; then
         uninstall
         return
     fi
-    find_machine
     choose_source
+    choose_config
     refuse_foreign
     if [ -n "$is_dry" ]; then
         say "Would fetch anklet-${version:-LATEST}-$os-$processor.tar.gz from $source_url, check its SHA-256, and write:"
         for file in $files; do say "  $prefix/$file"; done
+        [ -z "$config" ] || [ -e "$config" ] || say "  $config, a first config with comments"
+        [ -z "$is_service" ] || say "  $unit, the service"
         return
     fi
     trap clean EXIT
@@ -317,6 +456,8 @@ main() {
     mkdir -p "$unpacked/share/anklet"
     for file in $files; do printf '%s\n' "$file"; done >"$unpacked/$receipt"
     place
+    write_first_config
+    [ -z "$is_service" ] || install_service
     tell_next
 }
 

@@ -319,9 +319,11 @@ pub(crate) fn write_help(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "More in the manual: man anklet, man anklet.yml")
 }
 
-/// Writes what `--version` says: the bare version on the first line.
+/// Writes what `--version` says: the bare version on the first line, on the second what it was built from, as far as `.ci/archive` said so.
 pub(crate) fn write_version(out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", env!("CARGO_PKG_VERSION"))
+    let commit = option_env!("ANKLET_COMMIT").unwrap_or("unknown");
+    let date = option_env!("ANKLET_DATE").unwrap_or("unknown");
+    writeln!(out, "{}\ncommit {commit}, date {date}", env!("CARGO_PKG_VERSION"))
 }
 
 fn dashed(name: &str) -> String {
@@ -433,9 +435,43 @@ mod tests {
     }
 
     #[test]
+    fn the_completions_name_everything() {
+        let (bash, zsh) =
+            (include_str!("assets/completions/anklet.bash"), include_str!("assets/completions/_anklet"));
+        let fish = include_str!("assets/completions/anklet.fish");
+        let holds = |file: &str, line: String| {
+            assert!(
+                file.lines().any(|there| there.trim() == line),
+                "a file of src/assets/completions lacks: {line}"
+            );
+        };
+        let commands: Vec<_> =
+            COMMANDS.iter().map(|command| command.name).filter(|name| !name.is_empty()).collect();
+        let commands = commands.join(" ");
+        // A name of one letter may have two dashes as well.
+        let names = FLAGS.iter().flat_map(|flag| flag.names);
+        let flags: Vec<_> = names
+            .clone()
+            .flat_map(|name| (name.len() == 1).then(|| dashed(name)).into_iter().chain([format!("--{name}")]))
+            .collect();
+        let flags = flags.join(" ");
+        holds(bash, format!("local commands='{commands}'"));
+        holds(bash, format!("local flags='{flags}'"));
+        holds(zsh, format!("commands=({commands})"));
+        holds(zsh, format!("flags=({flags})"));
+        holds(fish, format!("set -l anklet_commands {commands}"));
+        for name in names {
+            assert!(fish.contains(&format!(" -l {name}")), "anklet.fish lacks -l {name}");
+        }
+    }
+
+    #[test]
     fn the_version_is_bare() {
         let mut out = Vec::new();
         write_version(&mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap().lines().next(), Some(env!("CARGO_PKG_VERSION")));
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!((lines[0], lines.len()), (env!("CARGO_PKG_VERSION"), 2));
+        assert!(lines[1].starts_with("commit ") && lines[1].contains(", date "), "{text}");
     }
 }

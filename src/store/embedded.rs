@@ -245,6 +245,10 @@ impl Store for EmbeddedStore {
         crossbeam_channel::never()
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         self.file.listeners.add(self.queue, handler)
     }

@@ -549,6 +549,10 @@ impl Store for RedisStore {
         self.server.link.interruptions()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         match &self.server.news {
             Some(news) => news.subscribe(&self.prefix, handler),

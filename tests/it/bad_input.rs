@@ -187,8 +187,8 @@ fn templates_and_tags_are_data() {
     }
     assert!(world.anka.calls("clone").is_empty());
     let unknown = world.github.create_job(JobSpec::new(REPO, &["anka-template:$(touch pwned)"]));
-    anklet.wait_message("problem ensuring vm template exists on host");
-    world.github.cancel_run_of(unknown);
+    anklet.wait_message("anka template or tag not found in registry; cancelling job");
+    assert_eq!(world.github.wait_completed(unknown, LIMIT).conclusion.as_deref(), Some("cancelled"));
     let good = world.github.create_job(world.job());
     assert_eq!(world.github.wait_completed(good, LIMIT).conclusion.as_deref(), Some("success"));
     world.assert_clean(&anklet);

@@ -233,3 +233,45 @@ fn a_job_that_brings_the_process_down_is_cancelled_in_the_end() {
     anklet.wait_for("an empty queue", || world.is_queue_empty());
     anklet.stop();
 }
+
+/// "Not found" is a word like any other: while the list names the VM it is there, and is deleted again.
+#[test]
+fn a_vm_that_is_not_found_is_looked_for() {
+    let world = World::new();
+    let not_found = json!({"fail": {"code": 3, "message": "VM not found"}});
+    world.anka.arm(&json!({"match": {"verb": "delete"}, "times": 2, "do": not_found}));
+    let anklet = world.start(&config(&world));
+    let job = world.github.create_job(world.job());
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.wait_message("job completed");
+    world.assert_clean(&anklet);
+    assert_eq!(world.anka.calls("delete").len(), 3);
+    anklet.stop();
+}
+
+/// A deletion fails, and so does the `stop --force` that follows it, in every way.
+#[test]
+fn a_vm_that_cannot_be_stopped_is_deleted_all_the_same() {
+    let hows = [
+        json!({"fail": {"code": 1, "message": "as the test planned"}}),
+        json!({"hang": true}),
+        json!({"hang": true, "ignore_term": true}),
+        json!({"print": "{\"status\":\"OK\",\"bo", "exit": 0}),
+        json!({"print": "Segmentation fault", "exit": 139}),
+    ];
+    in_worlds(hows.to_vec(), |world, how| {
+        world.anka.arm(&json!({"match": {"verb": "delete"}, "do": {"fail": {"code": 1, "message": "busy"}}}));
+        world.anka.arm(&json!({"match": {"verb": "stop"}, "do": how}));
+        let anklet = world.start(&config(world));
+        let job = world.github.create_job(world.job());
+        assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+        anklet.wait_message("job completed");
+        world.assert_clean(&anklet);
+        let stops = world.anka.calls("stop");
+        assert_eq!(stops.len(), 1);
+        assert!(stops[0].argv.iter().any(|word| word == "--force"), "{stops:?}");
+        assert_eq!(world.anka.calls("delete").len(), 2);
+        assert_eq!(claims(&anklet), [0]);
+        anklet.stop();
+    });
+}

@@ -4,6 +4,7 @@ mod cuts;
 mod deaths;
 mod hosts;
 mod idle;
+mod images;
 mod jobs;
 mod names;
 mod outages;

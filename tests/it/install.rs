@@ -13,44 +13,51 @@ use std::thread::{Builder, JoinHandle};
 use crate::support::Home;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-const PAGES: [&str; 2] = ["share/man/man1/anklet.1", "share/man/man5/anklet.yml.5"];
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+const PAGES: [&str; 3] =
+    ["share/man/man1/anklet.1", "share/man/man5/anklet.yml.5", "share/man/man7/anklet-plugins.7"];
+/// Program, pages, completions, what a service is made from, and the receipt.
+const N_FILES: usize = 11;
 const TOOLS: &str =
     "awk cat chmod cp cut dirname grep gzip head ln mkdir mktemp mv rm rmdir sed sh tar uname";
 
 /// A folder with a home, a place for archives, and a place to install to.
-struct Bench {
-    home: Home,
+pub(crate) struct Bench {
+    pub(crate) home: Home,
     base_url: String,
-    path: String,
+    pub(crate) path: String,
+    /// `DESTDIR`, for what lies outside of the prefix.
+    pub(crate) root: Option<PathBuf>,
+    /// What `.ci/archive` is told to make archives for.
+    pub(crate) target: Option<&'static str>,
 }
 
 impl Bench {
     /// With an archive of a program that does nothing but tell the version.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let bench = Self::empty();
         bench.archive(&bench.program(&format!("echo {VERSION}")));
         bench
     }
 
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let home = Home::new();
         for folder in ["archives", "tmp"] {
             fs::create_dir(home.path().join(folder)).unwrap();
         }
         let base_url = format!("file://{}/archives", home.path().display());
-        Self { home, base_url, path: "/usr/bin:/bin".to_owned() }
+        Self { home, base_url, path: "/usr/bin:/bin".to_owned(), root: None, target: None }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn prefix(&self, name: &str) -> PathBuf {
+    pub(crate) fn prefix(&self, name: &str) -> PathBuf {
         self.at("prefix").join(name)
     }
 
-    fn program(&self, script: &str) -> PathBuf {
+    pub(crate) fn program(&self, script: &str) -> PathBuf {
         let program = self.at("program");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -58,9 +65,12 @@ impl Bench {
     }
 
     /// Makes the archive of that program as a release does; its path comes back.
-    fn archive(&self, program: &Path) -> PathBuf {
+    pub(crate) fn archive(&self, program: &Path) -> PathBuf {
         let mut command = Command::new(format!("{ROOT}/.ci/archive"));
         command.arg("--binary").arg(program).arg("--out").arg(self.at("archives"));
+        if let Some(target) = self.target {
+            command.args(["--target", target]);
+        }
         let output = command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
         PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
@@ -75,17 +85,20 @@ impl Bench {
         command.arg(script).args(arguments).env_clear().stdin(Stdio::null()).current_dir(self.home.path());
         command.env("PATH", &self.path).env("HOME", self.home.path()).env("TMPDIR", self.at("tmp"));
         command.env("ANKLET_BASE_URL", &self.base_url);
+        if let Some(root) = &self.root {
+            command.env("DESTDIR", root);
+        }
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let prefix = self.prefix("");
         let mut all = vec!["--prefix", prefix.to_str().unwrap()];
         all.extend(arguments);
         self.command(Path::new(&format!("{ROOT}/install.sh")), &all).output().unwrap()
     }
 
-    fn install(&self) -> Output {
+    pub(crate) fn install(&self) -> Output {
         self.run(&["--version", VERSION])
     }
 
@@ -99,7 +112,7 @@ impl Bench {
             let ours = fs::read(Path::new(ROOT).join("man").join(name)).unwrap();
             assert_eq!(fs::read(self.prefix(page)).unwrap(), ours);
         }
-        assert_eq!(files(&self.prefix("")).len(), 4, "{:?}", files(&self.prefix("")));
+        assert_eq!(files(&self.prefix("")).len(), N_FILES, "{:?}", files(&self.prefix("")));
         self.assert_no_work_left();
     }
 
@@ -118,7 +131,7 @@ impl Bench {
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -148,6 +161,20 @@ fn the_real_program_is_installed_twice_and_removed() {
     assert_eq!(fs::read_to_string(bench.home.config()).unwrap(), "mine: yes\n");
     let again = bench.run(&["--uninstall"]);
     assert!(!again.status.success() && text(&again).contains("installed nothing"), "{}", text(&again));
+}
+
+/// A first one, readable for its owner alone; later ones are the operator's.
+#[test]
+fn a_first_config_is_written_once() {
+    let bench = Bench::new();
+    let output = bench.install();
+    assert!(text(&output).contains("Wrote a first"), "{}", text(&output));
+    let first = fs::read_to_string(bench.home.config()).unwrap();
+    assert!(first.contains("\nplugins:\n") && first.contains("#global_token"), "{first}");
+    assert_eq!(fs::metadata(bench.home.config()).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::write(bench.home.config(), "mine: yes\n").unwrap();
+    bench.assert_installed(&bench.install());
+    assert_eq!(fs::read_to_string(bench.home.config()).unwrap(), "mine: yes\n");
 }
 
 #[test]
@@ -211,7 +238,7 @@ fn nothing_is_placed_from_a_bad_archive() {
         fs::write(archive, "no archive").unwrap();
         signed(bench, archive);
     });
-    check("lacks bin/anklet", &|bench, archive| {
+    check("lacks share/man/man1/anklet.1", &|bench, archive| {
         let folder = archive.file_name().unwrap().to_str().unwrap().trim_end_matches(".tar.gz").to_owned();
         fs::create_dir(bench.at(&folder)).unwrap();
         let tar = Command::new("tar")

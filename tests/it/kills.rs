@@ -16,7 +16,7 @@ use crate::worlds::in_worlds;
 const COMMANDS: &[(&str, usize)] = &[
     ("version", 1),
     ("license show", 1),
-    ("list", 2),
+    ("list", 3),
     ("show", 1),
     ("clone", 1),
     ("start", 1),

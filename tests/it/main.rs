@@ -34,6 +34,7 @@ mod redis_servers;
 mod rooms;
 mod runners;
 mod secrets;
+mod service;
 mod signals;
 mod stages;
 mod support;

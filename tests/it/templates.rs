@@ -140,9 +140,8 @@ fn a_template_without_metadata_is_pulled_and_measured_on_disk() {
     anklet.stop();
 }
 
-/// Another host of the queue may have it.
 #[test]
-fn what_the_registry_does_not_have_waits_with_the_closest_named() {
+fn what_the_registry_certainly_does_not_have_is_cancelled() {
     let cases = vec![
         ("7a1b2c3d-0000-4000-8000-000000000001", None, "sequoia (7a1b2c3d-0000-4000-8000-00000000000f)"),
         ("sequoja", Some("v7"), "sequoia"),
@@ -152,13 +151,16 @@ fn what_the_registry_does_not_have_waits_with_the_closest_named() {
     in_worlds(cases, |world, (uuid, tag, closest)| {
         world.anka.add(&template(OTHER, "sequoia", "v7").in_registry());
         let anklet = world.start(&world.config(1));
-        let waits = world.github.create_job(job(uuid, *tag));
-        anklet.wait_message("job given back");
-        let error = error_of(&anklet, "problem ensuring vm template exists on host");
+        let job = world.github.create_job(job(uuid, *tag));
+        assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("cancelled"));
+        let error = error_of(&anklet, "anka template or tag not found in registry; cancelling job");
         assert!(error.contains(closest), "{error}");
+        anklet.wait_message("sent cancel workflow run");
+        assert_eq!(world.github.requests_to("POST", "/repos/acme/app/actions/runs/*/cancel").len(), 1);
         assert!(world.anka.calls("clone").is_empty() && world.anka.calls("registry pull").is_empty());
-        assert!(!world.github.job(waits).is_completed());
         assert_eq!(claims(&anklet), [0]);
+        anklet.wait_for("an empty queue", || world.is_queue_empty());
+        world.assert_clean(&anklet);
         anklet.stop();
     });
 }
@@ -336,7 +338,7 @@ fn a_stop_ends_a_pull() {
 
 /// Two handlers of one queue with a registry each: what the one does not have, the other may.
 #[test]
-fn another_handlers_registry_is_asked_too() {
+fn another_handlers_registry_is_asked_before_a_run_is_cancelled() {
     let world = World::new();
     world.anka.add(&template(OTHER, "sequoia", "v7").in_registry_named("http://second:8089"));
     let config = world.config(2).replace(
@@ -349,5 +351,8 @@ fn another_handlers_registry_is_asked_too() {
         assert_eq!(world.github.wait_completed(there, LIMIT).conclusion.as_deref(), Some("success"));
         anklet.wait_messages("job completed", n_job);
     }
+    let nowhere = world.github.create_job(job("9".repeat(36).as_str(), None));
+    assert_eq!(world.github.wait_completed(nowhere, LIMIT).conclusion.as_deref(), Some("cancelled"));
+    anklet.wait_message("anka template or tag not found in registry; cancelling job");
     anklet.stop();
 }

@@ -93,29 +93,59 @@ fn webhooks_in_any_order_doubled_or_lost() {
             }
         }
     }
-    in_worlds(cases, |world, (life, action, mishap)| {
-        let anklet = world.start(&config(world));
-        let is_queued_lost = *action == "queued" && *mishap == Mishap::Lost;
-        let job = live(world, &anklet, *life, is_queued_lost, || arm(world, action, *mishap));
-        if is_queued_lost {
-            // It starts nothing and breaks nothing.
-            world.github.complete_job(job, "cancelled");
+    in_worlds(cases, |world, (life, action, mishap)| check(world, *life, &[(action, *mishap)]));
+}
+
+/// Two mishaps at once, in each order that can be.
+#[test]
+fn two_mishaps_at_once() {
+    let (none_lost, all) = ([Mishap::Doubled].as_slice(), [Mishap::Lost, Mishap::Doubled, Mishap::Overtaken]);
+    let ends = [Mishap::Lost, Mishap::Doubled];
+    let mut cases = Vec::new();
+    let mut pair = |life, one, two, ones: &[Mishap], twos: &[Mishap]| {
+        for first in ones {
+            // What is to be overtaken by a webhook that is lost would wait for ever.
+            let comes = |second: &&Mishap| (*first, **second) != (Mishap::Overtaken, Mishap::Lost);
+            cases.extend(twos.iter().filter(comes).map(|second| (life, [(one, *first), (two, *second)])));
         }
-        let ended = world.github.wait_completed(job, LIMIT);
-        let n_starts = ended.history.iter().filter(|step| step.status == JobStatus::InProgress).count();
-        assert!(n_starts <= 1, "{}", world.github.story());
-        if *life == Life::Runs && !is_queued_lost {
-            assert_eq!(ended.conclusion.as_deref(), Some("success"), "{}", world.github.story());
+    };
+    for life in [Life::Runs, Life::CancelledWhileRunning] {
+        pair(life, "queued", "in_progress", none_lost, &all);
+        pair(life, "queued", "completed", none_lost, &ends);
+        pair(life, "in_progress", "completed", &all, &ends);
+    }
+    pair(Life::CancelledWhilePreparing, "queued", "completed", none_lost, &ends);
+    pair(Life::CancelledWhileQueued, "queued", "completed", &[Mishap::Doubled, Mishap::Overtaken], none_lost);
+    in_worlds(cases, |world, (life, mishaps)| check(world, *life, mishaps));
+}
+
+/// Lives a job's life with these mishaps: it starts once at most, ends as GitHub says, and nothing is left.
+fn check(world: &World, life: Life, mishaps: &[(&str, Mishap)]) {
+    let is_queued_lost = mishaps.contains(&("queued", Mishap::Lost));
+    let anklet = world.start(&config(world));
+    let job = live(world, &anklet, life, is_queued_lost, || {
+        for (action, mishap) in mishaps {
+            arm(world, action, *mishap);
         }
-        assert!(world.github.wait_webhooks_sent(LIMIT));
-        anklet.wait_for("an empty queue", || world.is_queue_empty());
-        world.assert_clean(&anklet);
-        // A late one starts nothing.
-        world.github.send_job_event(job, "queued");
-        assert!(world.github.wait_webhooks_sent(LIMIT));
-        assert!(world.is_queue_empty());
-        anklet.stop();
     });
+    if is_queued_lost {
+        // It starts nothing and breaks nothing.
+        world.github.complete_job(job, "cancelled");
+    }
+    let ended = world.github.wait_completed(job, LIMIT);
+    let n_starts = ended.history.iter().filter(|step| step.status == JobStatus::InProgress).count();
+    assert!(n_starts <= 1, "{}", world.github.story());
+    if life == Life::Runs && !is_queued_lost {
+        assert_eq!(ended.conclusion.as_deref(), Some("success"), "{}", world.github.story());
+    }
+    assert!(world.github.wait_webhooks_sent(LIMIT));
+    anklet.wait_for("an empty queue", || world.is_queue_empty());
+    world.assert_clean(&anklet);
+    // A late one starts nothing.
+    world.github.send_job_event(job, "queued");
+    assert!(world.github.wait_webhooks_sent(LIMIT));
+    assert!(world.is_queue_empty());
+    anklet.stop();
 }
 
 fn arm(world: &World, action: &str, mishap: Mishap) {
@@ -157,6 +187,35 @@ fn a_rerun_runs() {
     world.assert_clean(&anklet);
     assert_eq!(world.github.registrations().len(), 2);
     anklet.stop();
+}
+
+/// The webhooks of the first try are lost, doubled or late, so that those of both tries mix: each job ends, and each has a VM of its own.
+#[test]
+fn a_rerun_runs_whatever_became_of_the_first_trys_webhooks() {
+    let ways = ["in_progress", "completed"];
+    let cases: Vec<_> = ways
+        .into_iter()
+        .flat_map(|action| [Mishap::Lost, Mishap::Doubled, Mishap::Overtaken].map(|mishap| (action, mishap)))
+        .collect();
+    in_worlds(cases, |world, (action, mishap)| {
+        let anklet = world.start(&config(world));
+        arm(world, action, *mishap);
+        let first = world.github.create_job(world.job().conclusion("failure"));
+        assert_eq!(world.github.wait_completed(first, LIMIT).conclusion.as_deref(), Some("failure"));
+        let second = world.github.rerun_job(first);
+        assert!(world.github.wait_completed(second, LIMIT).run_attempt == 2);
+        assert!(world.github.wait_webhooks_sent(LIMIT));
+        anklet.wait_for("an empty queue", || world.is_queue_empty());
+        world.assert_clean(&anklet);
+        assert_eq!(world.github.registrations().len(), 2, "{}", world.github.story());
+        // The first try's end comes once more, long after: it ends nothing of the second's, which is over, and starts nothing.
+        for late in ["queued", "in_progress", "completed"] {
+            world.github.send_job_event(first, late);
+        }
+        assert!(world.github.wait_webhooks_sent(LIMIT));
+        assert!(world.is_queue_empty());
+        anklet.stop();
+    });
 }
 
 /// Somebody cancels while `anka start` hangs: the command ends within a second of the news.

@@ -99,6 +99,8 @@ limits! {
     delete_retry = 60_000;
     /// A refused cancellation, and a repository that cannot be seen, are asked about again this often.
     refused_retry = 3_600_000;
+    /// A job that GitHub does not find is asked about again after this; with the fourth such answer, within ten minutes, it may be gone.
+    denied_retry = 150_000;
     /// After a cancellation was accepted, GitHub is asked for the end of the job if no news came.
     cancel_silence = 120_000;
     /// A job that GitHub holds back (`waiting`, `pending`) is asked about again after this; it doubles.

@@ -170,6 +170,9 @@ pub trait Store: Send + Sync {
     /// its own; in a store that is never away it stays silent.
     fn interruptions(&self) -> Receiver<()>;
 
+    /// Whether processes of other hosts may use this queue.
+    fn is_shared(&self) -> bool;
+
     /// News for one handler: of its claim, and [`JobSignal::Look`] when a job became claimable or the store came back. Ends with the receiver.
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal>;
 }

@@ -63,7 +63,7 @@ pub trait VmHost: Send + Sync {
     /// Stops it the hard way.
     fn stop_force(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
 
-    /// Removes it, running or not. A VM that is not there is well.
+    /// Removes it, running or not. A VM that is not found is well, and no proof: a VM is gone when [`VmHost::list`] no longer names it.
     fn delete(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError>;
 
     /// The limit after which a command of this kind is killed; callers set their own deadlines beyond it.

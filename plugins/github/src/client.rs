@@ -96,6 +96,11 @@ impl Client {
         ledger.look(self.limits.limit_report).map(|pause| pause.until)
     }
 
+    /// Names the credential for the jobs of a repository to people, without showing it.
+    pub fn credential_name(&self, repository: Repository<'_>) -> String {
+        self.credentials.shown_for(repository)
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }

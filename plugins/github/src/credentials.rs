@@ -60,6 +60,15 @@ impl Credentials {
         Ledger::of(&format!("{} {who}", self.api_url))
     }
 
+    /// What calls about a repository's jobs show, for people; never the secret itself.
+    pub(crate) fn shown_for(&self, repository: Repository<'_>) -> String {
+        match self.credential(Subject::Repository(repository)) {
+            Some(Credential::Token(_)) => "the personal access token".to_owned(),
+            Some(Credential::App(app)) => format!("the GitHub App {}", app.identity.id()),
+            None => "none".to_owned(),
+        }
+    }
+
     /// Where both are given, GitHub wants the token for an enterprise's runners, and the App is the better one for all else: it may do
     /// less and has more calls.
     fn credential(&self, subject: Subject) -> Option<Credential<'_>> {

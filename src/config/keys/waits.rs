@@ -65,6 +65,7 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
         "refused_retry",
         "A refused cancellation, or a repository that cannot be seen, is asked about this often.",
     ),
+    ("denied_retry", "A job that GitHub does not find is asked about again after this, three times."),
     ("cancel_silence", "After an accepted cancellation, GitHub is asked for the job's end if no news came."),
     ("waiting_retry", "A job that GitHub holds back is asked about again after this; it doubles."),
     (

@@ -288,6 +288,10 @@ impl Store for MemoryStore {
         crossbeam_channel::never()
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn subscribe(&self, handler: &PluginName) -> Receiver<JobSignal> {
         let (sender, receiver) = unbounded();
         self.lock().subscribers.push((handler.clone(), sender));

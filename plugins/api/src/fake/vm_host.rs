@@ -84,6 +84,7 @@ struct Inside {
     guests: BTreeMap<&'static str, Guest>,
     calls: Vec<Call>,
     listeners: Vec<Sender<Call>>,
+    n_pretended_deletions: usize,
 }
 
 impl ScriptedVmHost {
@@ -126,6 +127,11 @@ impl ScriptedVmHost {
     /// Lets a VM vanish.
     pub fn lose_vm(&self, vm: &VmName) {
         self.lock().vms.remove(vm);
+    }
+
+    /// The next `n` deletions are answered well, and the VM stays.
+    pub fn pretend_deletions(&self, n: usize) {
+        self.lock().n_pretended_deletions = n;
     }
 
     /// Lists something else too: a template, or a VM that is not ours.
@@ -282,7 +288,11 @@ impl VmHost for ScriptedVmHost {
 
     fn delete(&self, vm: &VmName, ear: &Ear<'_>) -> Result<(), VmError> {
         self.call(call_of(Verb::Delete, Some(vm), ""), "delete", ear, |_| {
-            self.lock().vms.remove(vm);
+            let mut inside = self.lock();
+            match inside.n_pretended_deletions.checked_sub(1) {
+                Some(n_left) => inside.n_pretended_deletions = n_left,
+                None => drop(inside.vms.remove(vm)),
+            }
             Ok(())
         })
     }

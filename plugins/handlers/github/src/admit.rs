@@ -6,10 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use log::warn;
+use log::{debug, warn};
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::host::{HostError, Reservation, RunningVm};
+use anklet_plugin_api::job::Group;
 use anklet_plugin_api::presence::Because;
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::vm::{VmListed, VmRecord, VmSize};
@@ -17,6 +18,9 @@ use anklet_plugin_api::vm::{VmListed, VmRecord, VmSize};
 use crate::facts::job_log;
 use crate::outcome::{Blame, Failure, Setback};
 use crate::worker::{Gone, Unanswered, Worker};
+
+/// The keys of notices that tell how large the VM of a group is begin with this.
+pub(crate) const NEEDS: &str = "need/";
 
 impl Worker {
     /// Reserves a slot, and room if `need` is known, for the job's VM; waits for room where the job's turn has come.
@@ -45,6 +49,7 @@ impl Worker {
         };
         job_log!(info, claim; "host does not have enough resources to run vm", error:% = refused);
         self.desk.verdicts.did_not_fit(group.clone(), need);
+        self.tell_need(&group, need);
         self.sign_hinders(&group, because(&refused), &refused.to_string());
         let is_too_large = matches!(refused, HostError::TooLarge { .. });
         if is_too_large
@@ -56,6 +61,20 @@ impl Worker {
         let waited = self.wait_for_room(claim, record, need);
         self.desk.verdicts.ends_waiting(&self.section.name);
         waited
+    }
+
+    /// Hosts that are too small for it then need not look at the template themselves.
+    fn tell_need(&self, group: &Group, need: VmSize) {
+        if !self.store.is_shared() {
+            return;
+        }
+        let (Ok(key), Ok(text)) = (serde_json::to_string(group), serde_json::to_string(&need)) else {
+            return;
+        };
+        let key = format!("{NEEDS}{key}");
+        if let Err(error) = self.store.post(&key, &text, self.limits().verdict_life) {
+            debug!(error:% = error; "others are not told how large a VM is");
+        }
     }
 
     /// Holds the job ready until there is room; any other host may take it meanwhile.

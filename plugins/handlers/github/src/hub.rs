@@ -55,6 +55,15 @@ pub(crate) struct Archives {
     pub(crate) macos: Vec<RunnerDownload>,
 }
 
+/// What became of a request to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// GitHub will end the run's jobs.
+    Sent,
+    /// The run had ended before.
+    AlreadyOver,
+}
+
 /// Why GitHub did not do it.
 #[derive(Debug)]
 pub(crate) enum HubError {
@@ -163,13 +172,22 @@ impl Hub {
         }
     }
 
-    /// Whether the job's repository can be seen with these credentials.
-    pub(crate) fn sees_repository(&self, job: &Job, ear: &Ear<'_>) -> Result<bool, HubError> {
+    /// Why the job's repository cannot be seen with these credentials; none if it can. An error is no answer.
+    pub(crate) fn why_hidden(&self, job: &Job, ear: &Ear<'_>) -> Result<Option<String>, HubError> {
         match self.client.see_repository(repository(job), ear) {
-            Ok(()) => Ok(true),
-            Err(ClientError::NotFound { .. } | ClientError::Forbidden { .. }) => Ok(false),
+            Ok(()) => Ok(None),
+            Err(
+                error @ (ClientError::NotFound { .. }
+                | ClientError::Forbidden { .. }
+                | ClientError::Unauthorized { .. }),
+            ) => Ok(Some(error.to_string())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Names the credential that is shown for this job, for people.
+    pub(crate) fn credential_name(&self, job: &Job) -> String {
+        self.client.credential_name(repository(job))
     }
 
     /// How far all jobs of the job's run are.
@@ -222,9 +240,10 @@ impl Hub {
     }
 
     /// Cancels the job's whole run.
-    pub(crate) fn cancel(&self, job: &Job, ear: &Ear<'_>) -> Result<(), HubError> {
+    pub(crate) fn cancel(&self, job: &Job, ear: &Ear<'_>) -> Result<Cancelled, HubError> {
         match self.client.cancel_run(repository(job), job.run_id, ear)? {
-            Cancellation::Accepted | Cancellation::AlreadyOver => Ok(()),
+            Cancellation::Accepted => Ok(Cancelled::Sent),
+            Cancellation::AlreadyOver => Ok(Cancelled::AlreadyOver),
             Cancellation::Refused(refusal) => {
                 let permission =
                     refusal.permission.map(|needed| format!(" (it needs the permission {needed})"));

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, at, select};
+use log::debug;
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::presence::Because;
@@ -17,6 +18,7 @@ use anklet_plugin_api::vm::{
 
 use crate::facts::job_log;
 use crate::outcome::{Blame, Failure, Setback};
+use crate::sources::Asker;
 use crate::worker::{InHand, Seen, Unanswered, Worker};
 
 impl Worker {
@@ -54,7 +56,9 @@ impl Worker {
 
     fn list(&self, claim: &Claim, hand: &InHand) -> Result<Vec<VmListed>, Setback> {
         self.keep(claim, self.vms.limit(VmVerb::List) * 2);
-        self.step(claim, hand, Counted::No, |ear| self.vms.list(ear))
+        let listed = self.step(claim, hand, Counted::No, |ear| self.vms.list(ear))?;
+        self.desk.sources.listed(&listed);
+        Ok(listed)
     }
 
     fn source(&self) -> ImageSource {
@@ -80,13 +84,33 @@ impl Worker {
         }
     }
 
-    /// The registry does not have it. Another host of this queue may have it, so the job waits.
+    /// The registry does not have it: nobody can run the job, unless somebody else of this queue may have it.
     fn not_in_registry(&self, claim: &Claim, error: &VmError) -> Setback {
+        let process = self.process_key();
+        let asker = Asker {
+            process: &process,
+            queue: &self.section.queue,
+            registry: &self.section.registry_url,
+            life: self.limits().verdict_life,
+        };
+        let group = claim.job.group();
+        match self.desk.sources.is_nowhere(asker, &claim.job.image, &group, &*self.store) {
+            Ok(true) => {
+                job_log!(error, claim; "anka template or tag not found in registry; cancelling job", error:% = error);
+                return Setback::Hopeless(error.to_string());
+            }
+            Ok(false) => {}
+            Err(unheard) => debug!(error:% = unheard; "the store does not tell what other processes have"),
+        }
         job_log!(warn, claim; "problem ensuring vm template exists on host", error:% = error);
-        self.desk.sources.lacks(&self.section, &claim.job.group(), self.limits());
         let what = format!("{error}; another host may have it");
         let failure = Failure::new(what, Counted::No, Blame::Nobody);
         Setback::Failed(failure.because(Because::Template))
+    }
+
+    /// This process, unlike any other of the queue.
+    pub(crate) fn process_key(&self) -> String {
+        format!("{} {}", self.lessee.host, self.lessee.process)
     }
 
     /// What a VM of the image takes; none if that is not known, or does not matter.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{at, never, select};
-use log::{error, info, warn};
+use log::{debug, error, info, warn};
 
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::{PluginName, VmName};
@@ -46,12 +46,20 @@ impl Janitor {
         let sweep_look = shortest(|limits| limits.sweep_look).unwrap_or(COMPLAINT_EVERY);
         let mut sweep_at = Instant::now() + sweep_look;
         let mut round_at = Some(Instant::now());
+        let tell_every =
+            self.sites.iter().map(|site| site.section.claim_life / 3).min().unwrap_or(COMPLAINT_EVERY);
+        let mut tell_at = self.sites.iter().any(|site| site.store.is_shared()).then(Instant::now);
         loop {
+            if tell_at.is_some_and(|tell_at| tell_at <= Instant::now()) {
+                self.tell_sources();
+                tell_at = Some(Instant::now() + tell_every);
+            }
             if round_at.is_some_and(|round_at| round_at <= Instant::now()) {
                 round_at = self.round(stop).then(|| Instant::now() + retry);
             }
             select! {
-                recv(stop.closed()) -> _ => return,
+                recv(stop.closed()) -> _ => return self.take_back_sources(),
+                recv(tell_at.map_or_else(never, at)) -> _ => {}
                 recv(self.desk.leavings()) -> _ => round_at = Some(Instant::now()),
                 recv(round_at.map_or_else(never, at)) -> _ => {}
                 recv(at(sweep_at)) -> _ => {
@@ -62,6 +70,39 @@ impl Janitor {
                 }
             }
         }
+    }
+
+    /// Tells each shared queue what this process has on disk and which registries it asks, for as long as claims live.
+    fn tell_sources(&self) {
+        for site in self.shared_queues() {
+            if self.desk.sources.is_list_older_than(site.limits().verdict_life) {
+                match site.vms.list(&site.until_stop()) {
+                    Ok(listed) => self.desk.sources.listed(&listed),
+                    Err(error) => warn!(error:% = error; "cannot look at the templates on disk"),
+                }
+            }
+            let (queue, life) = (&site.section.queue, site.section.claim_life);
+            let told = self.desk.sources.tell(&*site.store, queue, &site.process_key(), life);
+            if let Err(error) = told {
+                debug!(queue = queue.as_str(), error:% = error; "others are not told which templates are here");
+            }
+        }
+    }
+
+    /// What ends with this process need not run out.
+    fn take_back_sources(&self) {
+        for site in self.shared_queues() {
+            let _ = self.desk.sources.take_back(&*site.store, &site.process_key());
+        }
+    }
+
+    /// One site for each queue that others use too.
+    fn shared_queues(&self) -> impl Iterator<Item = &Worker> {
+        let is_first = |(n, site): &(usize, &Worker)| {
+            !self.sites[..*n].iter().any(|other| other.section.queue == site.section.queue)
+        };
+        let firsts = self.sites.iter().enumerate().filter(is_first).map(|(_, site)| site);
+        firsts.filter(|site| site.store.is_shared())
     }
 
     /// Looks at every record once; true if something is left to see to.

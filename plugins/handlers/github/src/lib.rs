@@ -6,15 +6,18 @@
 
 mod admit;
 mod cleanup;
+mod denial;
 mod desk;
 mod diagnostics;
 mod facts;
+mod fence;
 mod hub;
 mod image;
 mod janitor;
 mod jit;
 mod mood;
 mod outcome;
+mod overdue;
 mod prepare;
 mod question;
 mod recover;
@@ -114,6 +117,9 @@ fn worker(
     is_handler: bool,
 ) -> Result<Worker, PluginError> {
     let name = section.name.clone();
+    if is_handler {
+        desk.sources.add(&section.queue, (!section.skip_pull).then(|| section.registry_url.clone()));
+    }
     let setup = |what: String| PluginError::Setup(format!("plugin {name}: {what}"));
     let sign = is_handler.then(|| Arc::new(Sign::new(&section, services)));
     let report: Arc<dyn Report> = match &sign {

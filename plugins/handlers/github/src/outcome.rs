@@ -27,6 +27,8 @@ pub(crate) enum Outcome {
     LeftRunning,
     /// The claim is no longer ours.
     TakenOver,
+    /// The claim has been settled already.
+    Settled,
     /// A stop came before the runner was known to be gone: claim and record stay for the next start.
     Kept,
 }
@@ -40,6 +42,8 @@ pub(crate) enum Setback {
     Useless,
     /// It went wrong.
     Failed(Failure),
+    /// Nobody can run the job: why.
+    Hopeless(String),
 }
 
 /// A failure and whom it speaks against.

@@ -52,6 +52,7 @@ impl Worker {
             Ok(image) => Ok((image, hand)),
             Err(Setback::Stopped) => Err(Outcome::GiveBack(Failure::stopped())),
             Err(Setback::Failed(failure)) => Err(Outcome::GiveBack(failure)),
+            Err(Setback::Hopeless(reason)) => Err(Outcome::Cancel(reason)),
             Err(Setback::Useless) => Err(self.what_made_it_useless(claim, &mut hand.record)),
         }
     }

@@ -1,15 +1,14 @@
 //! Before anything is made: can this job be run at all, and does GitHub still want it run?
 
-use std::time::Duration;
-
 use log::debug;
 
-use anklet_plugin_api::job::{Conclusion, Phase};
+use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
 
 use anklet_github::labels::{Wanted, wanted};
 
+use crate::denial::{Denials, Denied, deleted};
 use crate::facts::job_log;
 use crate::hub::Asked;
 use crate::mood::doubled;
@@ -24,27 +23,30 @@ pub(crate) enum Answer {
     Ends(Outcome),
 }
 
-/// GitHub must deny a job this often before it counts as gone: it also answers 404 for what it has not got round to.
-const N_DENIALS: usize = 3;
-const DENIAL: &str = "GitHub does not know the job";
-const HELD_BACK: &str = "GitHub holds the job back";
+/// How the reasons begin for which a job was set aside. Where one of them ever held, GitHub has to say that it holds no more.
+pub(crate) const DENIAL: &str = "GitHub does not know the job";
+pub(crate) const HELD_BACK: &str = "GitHub holds the job back";
+pub(crate) const HIDDEN: &str = "the repository cannot be seen";
+pub(crate) const CANCELLING: &str = "cancelling the run";
+const UNANSWERED: &str = "GitHub cannot be asked about the job";
 
 impl Worker {
-    /// Decides what to do with a claimed job. Costs a call of GitHub's API only if the job is old, was tried before, or comes from elsewhere.
+    /// Decides what to do with a claimed job. Costs a call of GitHub's API only if the job is old, was tried before or set aside, or comes
+    /// from elsewhere.
     pub(crate) fn question(&mut self, claim: &mut Claim) -> Answer {
         if let Phase::Completed { conclusion, .. } = &claim.phase {
             return Answer::Ends(Outcome::Finished(conclusion.clone()));
         }
-        if let Wanted::Hopeless { why: reason } = wanted(&claim.job.labels) {
-            job_log!(error, claim; "anka-template label missing from workflow job; cancelling job", error = reason.as_str());
-            return Answer::Ends(Outcome::Cancel(reason));
-        }
         let is_old = claim.job.created_at.is_none_or(|at| Moment::now().since(at) > self.limits().fresh_job);
-        if claim.attempts > 0 || is_old || claim.resumed || claim.taken.is_some() {
+        if claim.attempts > 0 || is_old || claim.resumed || claim.taken.is_some() || was_set_aside(claim) {
             self.keep(claim, self.limits().github_retry_total);
             if let Some(outcome) = self.ask(claim) {
                 return Answer::Ends(outcome);
             }
+        }
+        if let Wanted::Hopeless { why: reason } = wanted(&claim.job.labels) {
+            job_log!(error, claim; "anka-template label missing from workflow job; cancelling job", error = reason.as_str());
+            return Answer::Ends(Outcome::Cancel(reason));
         }
         if let Some(taken) = claim.taken.clone()
             && let Some(outcome) = self.fence_taken(claim, &taken)
@@ -60,19 +62,15 @@ impl Worker {
     }
 
     /// Asks GitHub about the job; none means that it waits for a runner.
-    pub(crate) fn ask(&mut self, claim: &mut Claim) -> Option<Outcome> {
+    pub(crate) fn ask(&mut self, claim: &Claim) -> Option<Outcome> {
         let asked = match self.hub.ask(&claim.job, &self.until_stop()) {
             Ok(asked) => asked,
-            Err(error) if error.is_refusal() => {
-                job_log!(error, claim; "GitHub does not let this credential see the job's repository", error:% = error);
-                let reason = format!("the repository cannot be seen: {error}");
-                return Some(Outcome::SetAside { reason, retry: self.limits().refused_retry });
-            }
+            Err(error) if error.is_refusal() => return Some(self.hidden(claim, &error.to_string())),
             Err(_) if self.interrupt.is_closed() => {
                 return Some(Outcome::GiveBack(Failure::stopped()));
             }
             Err(error) => {
-                let what = format!("GitHub cannot be asked about the job: {error}");
+                let what = format!("{UNANSWERED}: {error}");
                 return Some(Outcome::GiveBack(Failure::new(what, Counted::No, Blame::Host)));
             }
         };
@@ -99,23 +97,38 @@ impl Worker {
         }
     }
 
-    /// GitHub answers 404: once that is odd, four times it means that the job, with its run, was deleted.
+    /// GitHub answers 404.
     fn denied(&self, claim: &Claim) -> Outcome {
-        let n_earlier = claim.reasons.iter().rev().take_while(|reason| *reason == DENIAL).count();
-        if n_earlier < N_DENIALS {
-            let retry = Duration::from_secs(150).min(self.limits().refused_retry);
-            return Outcome::SetAside { reason: DENIAL.to_owned(), retry };
-        }
-        match self.hub.sees_repository(&claim.job, &self.until_stop()) {
-            Ok(true) => {
-                job_log!(warn, claim; "GitHub has deleted the job");
-                Outcome::Finished(Conclusion::Other("deleted".to_owned()))
+        match Denials::told_by(&claim.reasons).judge(&self.hub, &claim.job, &self.until_stop()) {
+            Denied::NotYet => {
+                Outcome::SetAside { reason: DENIAL.to_owned(), retry: self.limits().denied_retry }
             }
-            Ok(false) | Err(_) => {
-                job_log!(error, claim; "GitHub does not let this credential see the job's repository");
-                let reason = "the repository cannot be seen".to_owned();
-                Outcome::SetAside { reason, retry: self.limits().refused_retry }
+            Denied::Hidden(why) => self.hidden(claim, &why),
+            Denied::Gone => {
+                job_log!(warn, claim; "GitHub has deleted the job");
+                Outcome::Finished(deleted())
             }
         }
     }
+
+    /// Nothing can be said of a job whose repository GitHub does not show.
+    fn hidden(&self, claim: &Claim, why: &str) -> Outcome {
+        self.say_hidden(claim, why);
+        Outcome::SetAside { reason: format!("{HIDDEN}: {why}"), retry: self.limits().refused_retry }
+    }
+
+    pub(crate) fn say_hidden(&self, claim: &Claim, why: &str) {
+        let credential = self.hub.credential_name(&claim.job);
+        job_log!(
+            error, claim;
+            "GitHub does not let this credential see the job's repository",
+            credential = credential.as_str(), error = why
+        );
+    }
+}
+
+/// Whether the job ever waited for something that only GitHub can say.
+fn was_set_aside(claim: &Claim) -> bool {
+    let begins = [DENIAL, HELD_BACK, HIDDEN, CANCELLING, UNANSWERED];
+    claim.reasons.iter().any(|reason| begins.iter().any(|begin| reason.starts_with(begin)))
 }

@@ -138,6 +138,11 @@ impl Worker {
                 }
                 // The fence then tells what can be told.
                 Ok(Asked::HeldBack(_) | Asked::Unknown) => return true,
+                Err(error) if error.is_refusal() => {
+                    // That may last: what the store knows has to do, and a VM that runs is kept.
+                    self.say_hidden(claim, &error.to_string());
+                    return true;
+                }
                 Err(error) => {
                     if n_failures == 0 {
                         warn!(workflowJobID = claim.job.id.0, error:% = error; "GitHub cannot be asked about a job of an earlier start; waiting");

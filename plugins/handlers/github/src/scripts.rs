@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anklet_plugin_api::section::RegistrationMode;
 use log::{info, warn};
@@ -88,12 +89,14 @@ impl Scripts {
     }
 }
 
-/// Writes by rename, since another handler may be copying the file at this moment.
+/// Writes by rename, since another handler may be copying the file at this moment, or writing it too.
 fn write_executable(path: &Path, text: &[u8]) -> io::Result<()> {
+    static N_WRITTEN: AtomicUsize = AtomicUsize::new(0);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    let n_earlier = N_WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let fresh = path.with_extension(format!("{}-{n_earlier}.new", std::process::id()));
     fs::write(&fresh, text)?;
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
     fs::rename(&fresh, path)
@@ -197,5 +200,24 @@ mod tests {
         }
         assert!(!is_known_copy("start-runner.bash", b""));
         assert_eq!(fingerprint(b"a"), 0xaf63_dc4c_8601_ec8c, "FNV-1a, as its authors publish it");
+    }
+
+    /// A handler and the janitor start at once.
+    #[test]
+    fn any_number_of_threads_may_write_them_at_once() {
+        let folder = Folder::new("at-once");
+        std::thread::scope(|scope| {
+            let start = || {
+                std::thread::Builder::new()
+                    .spawn_scoped(scope, || folder.find(RegistrationMode::Token))
+                    .unwrap()
+            };
+            let threads: Vec<_> = (0..16).map(|_| start()).collect();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap().found.len(), 3);
+            }
+        });
+        let left = fs::read_dir(folder.0.join("anklet-guest-scripts")).unwrap();
+        assert_eq!(left.count(), SCRIPTS.len(), "no unfinished files stay");
     }
 }

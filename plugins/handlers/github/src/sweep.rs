@@ -1,15 +1,18 @@
 //! The sweep: asks GitHub about jobs that nobody holds and of which nothing was heard, so that a webhook that never came costs time and
 //! no job. One process sweeps each scope of a queue, with one call for a run, whatever the number of its jobs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 
 use anklet_plugin_api::job::{Job, JobId, News, Phase, RunId};
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::store::{Leased, Place, Silence, Source};
 
+use anklet_github::error::ClientError;
+
+use crate::denial::{Denials, Denied, deleted};
 use crate::hub::{Asked, HubError};
 use crate::worker::{Gone, Unanswered, Worker};
 
@@ -26,6 +29,10 @@ pub(crate) struct Sweep {
     /// When the hour began in which calls are counted.
     began_at: Instant,
     n_calls: u64,
+    /// Jobs that GitHub denied, and when each is asked about again.
+    denied: BTreeMap<JobId, (Job, Denials, Instant)>,
+    /// Repositories that cannot be seen, and when that was said.
+    hidden: BTreeMap<String, Instant>,
 }
 
 /// One sweep for each queue and scope that the workers have.
@@ -36,7 +43,8 @@ pub(crate) fn sweeps(sites: &[Worker]) -> Vec<Sweep> {
         let key = (site.section.queue.as_str(), &site.section.scope);
         if !seen.contains(&key) {
             seen.push(key);
-            sweeps.push(Sweep { i_site, began_at: Instant::now(), n_calls: 0 });
+            let (denied, hidden) = (BTreeMap::new(), BTreeMap::new());
+            sweeps.push(Sweep { i_site, began_at: Instant::now(), n_calls: 0, denied, hidden });
         }
     }
     sweeps
@@ -56,7 +64,13 @@ impl Sweep {
             most: site.limits().sweep_most,
             limit: usize::try_from(allowance.min(MOST_JOBS)).unwrap_or(usize::MAX),
         };
-        let Ok(Ok(jobs)) = site.patiently(&site.until_stop(), |store| store.silent(&silence)) else { return };
+        let Ok(Ok(mut jobs)) = site.patiently(&site.until_stop(), |store| store.silent(&silence)) else {
+            return;
+        };
+        jobs.retain(|job| !self.denied.contains_key(&job.id));
+        if self.ask_denied(site).is_err() {
+            return;
+        }
         let mut runs = BTreeSet::new();
         for job in &jobs {
             if !runs.insert((job.owner.to_lowercase(), job.repo.to_lowercase(), job.run_id)) {
@@ -84,7 +98,12 @@ impl Sweep {
         self.n_calls += 1;
         let states = match site.hub.jobs_of_run(job, &ear) {
             Ok(states) => states,
-            Err(HubError::Client(anklet_github::error::ClientError::NotFound { .. })) => Vec::new(),
+            Err(HubError::Client(ClientError::NotFound { .. })) => Vec::new(),
+            Err(error) if error.is_refusal() => {
+                // That one repository cannot be seen is no reason to leave out the others.
+                self.say_hidden(site, job, &error.to_string());
+                return Ok(());
+            }
             Err(error) => {
                 if !error.is_cut() {
                     warn!(workflowJobRunID = run.0, error:% = error; "cannot ask GitHub about jobs of which nothing is heard");
@@ -104,12 +123,82 @@ impl Sweep {
         }
         // Jobs of an earlier attempt are not in the list.
         for job in jobs.iter().filter(|job| !listed.contains(&job.id)) {
-            self.n_calls += 1;
-            if let Ok(Asked::Known(phase)) = site.hub.ask(job, &ear) {
-                tell(site, &News { job: (*job).clone(), phase, for_us: true })?;
+            self.ask_about(site, job, Denials::default())?;
+        }
+        Ok(())
+    }
+
+    /// Asks again about jobs that GitHub denied.
+    fn ask_denied(&mut self, site: &Worker) -> Result<(), Unanswered> {
+        let now = Instant::now();
+        let due = self.denied.iter().filter(|(_, (_, _, ask_at))| *ask_at <= now).map(|(id, _)| *id);
+        let due: Vec<_> = due.collect();
+        for (job, denials, _) in due.iter().filter_map(|id| self.denied.remove(id)).collect::<Vec<_>>() {
+            let known = site.patiently(&site.until_stop(), |store| store.entry(job.id))?;
+            let place = known.ok().flatten().map(|entry| entry.place);
+            if place.is_some_and(|place| !matches!(place, Place::Claimed { .. })) {
+                self.ask_about(site, &job, denials)?;
             }
         }
         Ok(())
+    }
+
+    /// Asks about one job, which GitHub has denied so often before.
+    fn ask_about(&mut self, site: &Worker, job: &Job, mut denials: Denials) -> Result<(), Unanswered> {
+        let ear = site.until_stop();
+        self.n_calls += 1;
+        match site.hub.ask(job, &ear) {
+            Ok(Asked::Known(phase)) => tell(site, &News { job: job.clone(), phase, for_us: true }),
+            Ok(Asked::HeldBack(_)) => Ok(()),
+            Ok(Asked::Unknown) => match denials.judge(&site.hub, job, &ear) {
+                Denied::NotYet => {
+                    self.ask_later(job, denials, site.limits().denied_retry);
+                    Ok(())
+                }
+                Denied::Hidden(why) => {
+                    self.say_hidden(site, job, &why);
+                    self.ask_later(job, denials, site.limits().refused_retry);
+                    Ok(())
+                }
+                Denied::Gone => {
+                    warn!(workflowJobID = job.id.0, workflowJobURL = job.html_url.as_str(); "GitHub has deleted the job");
+                    let phase = Phase::Completed { conclusion: deleted(), runner: None };
+                    tell(site, &News { job: job.clone(), phase, for_us: true })
+                }
+            },
+            Err(error) if error.is_refusal() => {
+                self.say_hidden(site, job, &error.to_string());
+                Ok(())
+            }
+            Err(error) if error.is_cut() => Err(Unanswered),
+            // It comes again by itself; a row of denials goes on then.
+            Err(_) => {
+                if !denials.is_empty() {
+                    self.ask_later(job, denials, site.limits().denied_retry);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn ask_later(&mut self, job: &Job, denials: Denials, wait: Duration) {
+        self.denied.insert(job.id, (job.clone(), denials, Instant::now() + wait));
+    }
+
+    /// Says once in a while that a repository cannot be seen.
+    fn say_hidden(&mut self, site: &Worker, job: &Job, why: &str) {
+        let now = Instant::now();
+        let every = site.limits().refused_retry;
+        self.hidden.retain(|_, said_at| now < *said_at + every);
+        let repository = format!("{}/{}", job.owner, job.repo);
+        if self.hidden.contains_key(&repository) {
+            return;
+        }
+        error!(
+            repository = repository.as_str(), credential = site.hub.credential_name(job).as_str(), error = why;
+            "GitHub does not let this credential see a repository; nothing is known of its jobs"
+        );
+        self.hidden.insert(repository, now);
     }
 }
 

@@ -10,6 +10,7 @@ use anklet_plugin_api::vm::VmRecord;
 use anklet_github::runners::Fence;
 
 use crate::facts::job_log;
+use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
 use crate::worker::Worker;
 
@@ -30,15 +31,16 @@ impl Worker {
         let lag_ends = Instant::now() + self.lag_left_at_takeover(record.as_ref());
         // The earlier holder may register its runners elsewhere: an organization's beside a repository's.
         let scope = record.as_ref().map_or(&self.section.scope, |record| &record.scope).clone();
+        let mut n_failures = 0;
         loop {
-            self.keep(claim, self.limits().github_retry_total + self.limits().fence_no_answer);
+            self.keep(claim, self.limits().github_retry_total * 2 + self.limits().fence_retry);
             let ear = self.until_stop();
             // The record knows best what GitHub calls the runner.
             let fenced = match &record {
                 Some(record) => self.hub.fence(record, &ear),
                 None => self.hub.fence_by_name(&scope, vm.as_str(), &ear),
             };
-            let wait = match fenced {
+            let wait = match &fenced {
                 Ok(Fence::Removed) => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) if Instant::now() >= lag_ends => return Some(Outcome::GiveBack(gone)),
                 Ok(Fence::NotListed) => lag_ends.saturating_duration_since(Instant::now()),
@@ -46,14 +48,21 @@ impl Worker {
                     job_log!(error, claim; "this credential may not remove the runner of a host that is gone; the job is tried without", vmName:% = vm, scope:% = scope, error:% = error);
                     return Some(Outcome::GiveBack(gone));
                 }
-                // It works, on this job or another: GitHub's news will tell.
-                Ok(Fence::Busy) | Err(_) => self.limits().fence_no_answer,
+                // On this job, as GitHub will say in a moment, or on another, and then it takes no further one.
+                Ok(Fence::Busy) => self.limits().fence_no_answer,
+                Err(_) => {
+                    n_failures += 1;
+                    doubled(self.limits().fence_no_answer, n_failures - 1, self.limits().fence_retry)
+                }
             };
-            if self.until_stop().rest_until(Instant::now() + wait.min(self.limits().fence_no_answer)) {
+            if self.until_stop().rest_until(Instant::now() + wait) {
                 return Some(Outcome::Kept);
             }
             if let Some(outcome) = self.ask(claim) {
                 return Some(outcome);
+            }
+            if let Ok(Fence::Busy) = fenced {
+                return Some(Outcome::GiveBack(gone));
             }
         }
     }

@@ -10,10 +10,12 @@ use anklet_plugin_api::presence::{Because, PauseReason};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
 
+use crate::admit::NEEDS;
 use crate::facts::job_log;
+use crate::hub::Cancelled;
 use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
-use crate::question::Answer;
+use crate::question::{Answer, CANCELLING};
 use crate::worker::{Unanswered, Worker};
 
 impl Worker {
@@ -55,8 +57,16 @@ impl Worker {
 
     /// The groups that are none of this handler's for now.
     fn passed(&self) -> Vec<Group> {
-        let mut passed = self.desk.verdicts.passed(&*self.host, self.limits());
-        passed.extend(self.desk.sources.without(&self.section, self.limits()));
+        let verdicts = &self.desk.verdicts;
+        if self.store.is_shared() && verdicts.is_hearing_due(self.limits().idle_look) {
+            match self.store.notices(NEEDS) {
+                Ok(notices) => verdicts.hear(&notices),
+                Err(error) => debug!(error:% = error; "the store does not tell what others found out"),
+            }
+        }
+        let mut passed = verdicts.passed(&*self.host, self.limits());
+        let (registry, life) = (&self.section.registry_url, self.limits().verdict_life);
+        passed.extend(self.desk.sources.passed(registry, life));
         passed
     }
 
@@ -166,6 +176,7 @@ impl Worker {
                 let _ = self.patiently(&ear, |store| store.leave_running(key));
             }
             Outcome::TakenOver => job_log!(info, claim; "job was picked up by another host"),
+            Outcome::Settled => {}
             Outcome::Kept => {
                 job_log!(warn, claim; "stopped before the runner was known to be gone; the next start sees to it")
             }
@@ -219,17 +230,24 @@ impl Worker {
     /// Cancels the run, since nobody can run the job; the entry waits for GitHub's word that it is over.
     fn cancel(&mut self, claim: &Claim, reason: &str) {
         let (said, hold) = match self.hub.cancel(&claim.job, &self.until_stop()) {
-            Ok(()) => {
+            Ok(Cancelled::Sent) => {
                 job_log!(warn, claim; "sent cancel workflow run", reason = reason);
-                (format!("cancelled: {reason}"), self.limits().cancel_silence)
+                (format!("{CANCELLING}: {reason}"), self.limits().cancel_silence)
+            }
+            Ok(Cancelled::AlreadyOver) => {
+                // Its end was lost on the way.
+                if let Some(outcome) = self.ask(claim) {
+                    return self.settle(claim, outcome);
+                }
+                (format!("{CANCELLING}: it was over already, the job was not"), self.limits().cancel_silence)
             }
             Err(error) if error.is_refusal() => {
                 job_log!(error, claim; "GitHub refuses to cancel the workflow run", reason = reason, error:% = error);
-                (format!("cancelling was refused: {error}"), self.limits().refused_retry)
+                (format!("{CANCELLING} was refused: {error}"), self.limits().refused_retry)
             }
             Err(error) => {
                 job_log!(warn, claim; "unable to cancel the workflow run; it is tried again", reason = reason, error:% = error);
-                (format!("cancelling failed: {error}"), self.limits().github_retry_most)
+                (format!("{CANCELLING} failed: {error}"), self.limits().github_retry_most)
             }
         };
         let how = GiveBack { reason: said, counted: Counted::No, hold, host_avoids: None };

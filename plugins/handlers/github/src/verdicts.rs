@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -10,7 +10,10 @@ use anklet_plugin_api::host::Host;
 use anklet_plugin_api::job::Group;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::store::Notice;
 use anklet_plugin_api::vm::VmSize;
+
+use crate::admit::NEEDS;
 
 /// What the handlers of a process know of groups and sizes.
 #[derive(Default)]
@@ -22,6 +25,9 @@ struct Inside {
     sizes: BTreeMap<String, (Instant, Option<VmSize>)>,
     /// Groups that did not fit.
     groups: BTreeMap<Group, Verdict>,
+    /// What other processes of the queue found out of groups, and when they were heard.
+    heard: BTreeMap<Group, VmSize>,
+    heard_at: Option<Instant>,
     /// Who holds a job ready until there is room.
     waiting: Option<PluginName>,
     listeners: Vec<Sender<()>>,
@@ -46,12 +52,24 @@ impl Verdicts {
             let is_starving = is_free && verdict.first_seen_at.elapsed() >= limits.passed_over;
             !verdict.need.fits(total) || (!is_starving && !host.has_room(verdict.need))
         };
-        inside
-            .groups
-            .iter()
-            .filter(|(_, verdict)| is_passed(verdict))
-            .map(|(group, _)| group.clone())
-            .collect()
+        let own = inside.groups.iter().filter(|(_, verdict)| is_passed(verdict)).map(|(group, _)| group);
+        let heard = inside.heard.iter().filter(|(_, need)| !need.fits(total)).map(|(group, _)| group);
+        own.chain(heard).cloned().collect()
+    }
+
+    /// Whether it is time to hear again what others found out.
+    pub(crate) fn is_hearing_due(&self, every: Duration) -> bool {
+        self.lock().heard_at.is_none_or(|heard_at| heard_at.elapsed() >= every)
+    }
+
+    /// What the processes of the queue found out: the sizes of groups.
+    pub(crate) fn hear(&self, notices: &[Notice]) {
+        let read = |notice: &Notice| {
+            let group = notice.key.strip_prefix(NEEDS)?;
+            Some((serde_json::from_str(group).ok()?, serde_json::from_str(&notice.text).ok()?))
+        };
+        let mut inside = self.lock();
+        (inside.heard, inside.heard_at) = (notices.iter().filter_map(read).collect(), Some(Instant::now()));
     }
 
     /// When a group that is passed by now has waited long enough.
