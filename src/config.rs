@@ -64,7 +64,7 @@ pub(crate) struct Config {
 /// `log`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogSettings {
-    /// `log.file_dir`; it exists.
+    /// `log.file_dir`, else `work_dir`; it exists.
     pub(crate) file_dir: Option<PathBuf>,
     /// `log.split_by_plugin`.
     pub(crate) split_by_plugin: bool,

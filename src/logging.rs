@@ -11,9 +11,11 @@ use log::LevelFilter;
 use self::line::Style;
 use crate::config::env::Environment;
 
+mod files;
 mod line;
 mod mask;
 
+pub(crate) use files::split;
 pub(crate) use mask::hide;
 
 /// All crates of ours have a name that begins so. Others are heard from `WARN` on: they know nothing of secrets and states.
@@ -85,8 +87,12 @@ fn builder(level: LogLevel) -> Builder {
     builder.filter(None, others).filter(Some(OWN_CRATES), level.filter()).target(Target::Stdout);
     builder.format(move |out, record| {
         let time = out.timestamp_millis().to_string();
-        let text = line::text(record, &time, log_context::inherit().attributes(), style);
-        out.write_all(text.as_bytes())
+        let context = log_context::inherit();
+        let text = line::text(record, &time, context.attributes(), style);
+        match context.attributes() {
+            Some(plugin) if files::write(&plugin.name, &text) => Ok(()),
+            _ => out.write_all(text.as_bytes()),
+        }
     });
     builder
 }

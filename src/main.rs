@@ -23,7 +23,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use log::{Level, info};
+use log::{Level, error, info};
 
 use crate::cli::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, Request};
 use crate::config::env::Environment;
@@ -55,7 +55,7 @@ fn run(file: Option<&Path>) -> ExitCode {
     match config::load(file, &environment) {
         Ok(config) => {
             say_start(&config);
-            daemon::run(config, &environment)
+            if split_log(&config) { daemon::run(config, &environment) } else { ExitCode::from(EXIT_FAILURE) }
         }
         Err(ConfigError { problems, warnings }) => {
             warnings.iter().for_each(|warning| warning.log(Level::Warn));
@@ -72,6 +72,23 @@ fn say_start(config: &Config) {
         info!(config:% = config.file.display(); "starting anklet-aggregator");
     } else {
         info!(config:% = config.file.display(), plugins = config.plugins.len(); "starting anklet");
+    }
+}
+
+/// Gives each plugin a log file of its own, if that is asked for; false if one cannot be opened.
+fn split_log(config: &Config) -> bool {
+    let Some(folder) = config.log.file_dir.as_deref().filter(|_| config.log.split_by_plugin) else {
+        return true;
+    };
+    match logging::split(folder, config.plugins.iter().map(|plugin| plugin.section.name.as_str())) {
+        Ok(paths) => {
+            paths.iter().for_each(|path| info!(file:% = path.display(); "writing plugin logs to a file"));
+            true
+        }
+        Err((path, error)) => {
+            error!(file:% = path.display(), error:% = error; "unable to update logger to file");
+            false
+        }
     }
 }
 

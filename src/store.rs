@@ -147,6 +147,7 @@ pub(crate) fn metrics_keys_alone(settings: &RedisSettings, config: &Config) -> R
         tombstone_life: tombstone_life(config),
         claim_life: config.claim_life,
         process: "aggregator".to_owned(),
+        silence_limit: redis::SILENCE_LIMIT,
     }))
 }
 
@@ -165,6 +166,7 @@ pub(crate) fn redis_options(
         tombstone_life: tombstone_life(config),
         claim_life: config.claim_life,
         process: process.to_owned(),
+        silence_limit: redis::SILENCE_LIMIT,
     })
 }
 

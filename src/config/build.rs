@@ -35,7 +35,7 @@ pub(super) fn config(
     let work_dir = folders::work_dir(top, environment, findings);
     let plugins_path = folders::with_default(top, "plugins_path", "~/.config/anklet/plugins", home, findings);
     let log = LogSettings {
-        file_dir: folders::log_dir(top, home, findings),
+        file_dir: folders::log_dir(top, home, findings).or_else(|| work_dir.clone()),
         split_by_plugin: top.flag("log.split_by_plugin").unwrap_or(false),
     };
     let mut secrets = Vec::new();

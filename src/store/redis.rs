@@ -66,6 +66,9 @@ const N_LISTED: usize = 1_000;
 /// How long a start waits for the subscription, so that no news of the first moment is missed.
 const NEWS_LIMIT: Duration = Duration::from_secs(1);
 
+/// After so long a silence the server is asked whether the subscription is still there, and after as long again it is taken to be gone.
+pub(crate) const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+
 /// What this program knows of documents.
 const VERSION: u32 = 1;
 
@@ -87,6 +90,8 @@ pub(crate) struct Options {
     pub(crate) claim_life: Duration,
     /// Tells this process from others.
     pub(crate) process: String,
+    /// [`SILENCE_LIMIT`], unless a test has less time.
+    pub(crate) silence_limit: Duration,
 }
 
 /// Why a server cannot be used, now or ever.
@@ -152,8 +157,8 @@ impl RedisServer {
                 (channel_of(&prefix, &link), prefix)
             })
             .collect();
-        let news =
-            News::start(Arc::clone(&link), channels, options.process.clone()).map_err(OpenError::NoThread)?;
+        let news = News::start(Arc::clone(&link), channels, options.process.clone(), options.silence_limit)
+            .map_err(OpenError::NoThread)?;
         if answers {
             news.wait(NEWS_LIMIT);
         }

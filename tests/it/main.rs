@@ -24,6 +24,7 @@ mod jit;
 mod jobs;
 mod kills;
 mod load;
+mod logs;
 mod lost;
 mod metrics;
 mod mounts;

@@ -36,14 +36,14 @@ fn folders() -> Vec<Key> {
         key(
             "log.file_dir",
             Kind::LogFolder,
-            "none",
+            "work_dir",
             "Folder for the log files of single plugins; it must exist.",
         ),
         key(
             "log.split_by_plugin",
             Kind::Flag,
             "false",
-            "Write each plugin's lines to a file of its own, anklet-NAME.log in log.file_dir.",
+            "Write each plugin's lines to a file of its own, anklet-NAME.log in log.file_dir, instead of standard output.",
         ),
         key(
             "claim_seconds",

@@ -55,6 +55,11 @@ impl Breaker {
         (!left.is_zero()).then_some(left)
     }
 
+    /// How long to wait after so many tries in vain that say nothing of the server itself.
+    pub(super) fn pause_after(&self, n_failures: u32) -> Duration {
+        if n_failures == 0 { Duration::ZERO } else { self.backoff.pause(n_failures, jitter()) }
+    }
+
     /// The server did not answer; answers whether that is news.
     pub(super) fn failed(&self) -> bool {
         let mut state = self.lock();

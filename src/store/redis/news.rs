@@ -20,8 +20,10 @@ use super::link::{Link, LinkError};
 use super::reply;
 use crate::store::signals::{Listeners, Signal};
 
-/// After so long a silence the server is asked whether it is still there, and after as long again it is taken to be gone.
-const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+/// What the server is asked with. After a silence the client drops the next reply, since it takes it for a late one: so two are asked for, and
+/// if the first is heard, news was dropped in its place.
+const DROPPED: &str = "dropped";
+const HEARD: &str = "heard";
 
 /// The thread, and what it shares with those who wait for its news.
 pub(super) struct News {
@@ -42,6 +44,7 @@ struct Shared {
     changed: Condvar,
     /// Tells this process's own messages to its thread.
     token: String,
+    silence_limit: Duration,
 }
 
 /// A message as the scripts write it.
@@ -66,6 +69,7 @@ impl News {
         link: Arc<Link>,
         queues: HashMap<String, String>,
         token: String,
+        silence_limit: Duration,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             link,
@@ -76,6 +80,7 @@ impl News {
             was_cut: AtomicBool::new(false),
             changed: Condvar::new(),
             token,
+            silence_limit,
         });
         let (stopper, stop) = bounded(0);
         let for_thread = Arc::clone(&shared);
@@ -109,20 +114,23 @@ impl Drop for News {
 
 impl Shared {
     fn run(&self, stop: &Receiver<()>) {
+        let mut n_in_vain = 0;
         loop {
-            let ended = match self.link.connect_any() {
-                Ok(mut connection) => self.listen(&mut connection),
+            let connected = self.link.connect_any();
+            // A subscription that was cut, or is not allowed, says nothing of the server: whether it answers is for others to find out.
+            if let Err(LinkError::Failed { source, .. }) = &connected {
+                self.link.failed(source);
+            }
+            let ended = match connected {
+                Ok(mut connection) => self.listen(&mut connection, n_in_vain == 0),
                 Err(error) => Ended::Away(error),
             };
-            let has_stood = self.stand(false);
+            n_in_vain = if self.stand(false) { 0 } else { n_in_vain + 1 };
             self.was_cut.store(true, Ordering::SeqCst);
             let Ended::Away(error) = ended else { return };
             debug!(error:% = error; "no news from the database");
-            // A subscription that was cut says nothing of the server: whether it answers is for the next connection to find out.
-            if !has_stood && let LinkError::Failed { source, .. } = &error {
-                self.link.failed(source);
-            }
-            let pause = self.link.breaker().pause().unwrap_or_default();
+            let breaker = self.link.breaker();
+            let pause = breaker.pause().unwrap_or_default().max(breaker.pause_after(n_in_vain));
             // Only ever closed: true or not, the time is over or there is a stop.
             let _ = stop.recv_deadline(Instant::now() + pause);
             if self.stopping.load(Ordering::SeqCst) {
@@ -131,12 +139,12 @@ impl Shared {
         }
     }
 
-    fn listen(&self, connection: &mut Connection) -> Ended {
+    fn listen(&self, connection: &mut Connection, is_first: bool) -> Ended {
         match self.hear(connection) {
             Ok(()) => Ended::Stopped,
             Err(source) => {
                 let node = self.link.server().seed();
-                if !source.is_timeout() && !source.is_io_error() {
+                if is_first && !source.is_timeout() && !source.is_io_error() {
                     warn!(error:% = source; "no wake-ups from the database: may the user subscribe to `anklet:*`?");
                 }
                 Ended::Away(LinkError::Failed { node, source })
@@ -151,16 +159,18 @@ impl Shared {
             subscribe.arg(channel);
         }
         connection.send_packed_command(&subscribe.get_packed_command())?;
-        connection.set_read_timeout(Some(SILENCE_LIMIT))?;
+        connection.set_read_timeout(Some(self.silence_limit))?;
         let (mut n_subscribed, mut is_asked) = (0, false);
         loop {
             if self.stopping.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            let value = match connection.recv_response() {
+            let value = match connection.recv_response().and_then(Value::extract_error) {
                 Ok(value) => value,
                 Err(error) if error.is_timeout() && !is_asked && n_subscribed == self.queues.len() => {
-                    connection.send_packed_command(&cmd("PING").get_packed_command())?;
+                    for word in [DROPPED, HEARD] {
+                        connection.send_packed_command(&cmd("PING").arg(word).get_packed_command())?;
+                    }
                     is_asked = true;
                     continue;
                 }
@@ -171,6 +181,7 @@ impl Shared {
             let texts: Vec<_> = parts.iter().map(|part| reply::text(part).unwrap_or_default()).collect();
             match &texts[..] {
                 [kind, channel, message] if kind == "message" => self.pass_on(channel, message),
+                [kind, word] if kind == "pong" && word == DROPPED => self.listeners.tell_all(),
                 [kind, ..] if kind == "subscribe" => {
                     n_subscribed += 1;
                     if n_subscribed == self.queues.len() {

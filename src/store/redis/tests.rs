@@ -25,7 +25,7 @@ use serde_json::json;
 use self::nodes::{CA, Cluster};
 use self::server::TestServer;
 use super::scripts::{self, Verb};
-use super::{Options, RedisServer, RedisStore};
+use super::{Options, RedisServer, RedisStore, SILENCE_LIMIT};
 use crate::config::RedisSettings;
 
 /// A queue of a test's own on a server that tests share.
@@ -59,6 +59,7 @@ fn options(settings: &RedisSettings, ca: Option<&[u8]>, clock: Option<&Conforman
         tombstone_life: Duration::from_secs(48 * 3_600),
         claim_life: Duration::from_secs(90),
         process: format!("test {}", std::process::id()),
+        silence_limit: SILENCE_LIMIT,
     }
 }
 

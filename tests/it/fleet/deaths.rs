@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Anklet, LIMIT, REPO, World};
 use crate::worlds::in_worlds;
 
-use super::hosts::{FLEET_LIMIT, Fleet, Host, handler, wait};
+use super::hosts::{FLEET_LIMIT, Fleet, Host, handler, wait, wait_within};
 
 /// The life of a claim in these tests. All waits of GitHub's are as long in proportion as they are by default.
 const CLAIM_LIFE: Duration = Duration::from_secs(6);
@@ -194,9 +194,10 @@ fn a_dead_hosts_job_is_back_in_two_minutes() {
         let taker = hosts[1].start(&default_settings(&hosts[1], "B1"), 1);
         dying.kill();
         let died_at = Instant::now();
-        let is_back = world.github.wait_for(|_| says(&taker, "job given back"), FLEET_LIMIT * 4);
+        wait_within(FLEET_LIMIT * 4, "the job back in the queue", || says(&taker, "job given back"));
         let took = died_at.elapsed();
-        assert!(is_back && took < Duration::from_secs(121), "{took:?}");
+        // The claim may have been renewed in the very moment before: then it is two minutes, and what this machine takes to notice.
+        assert!(took < Duration::from_secs(125), "{took:?}");
         world.github.hold_assignment(false);
         fleet.all_ran_once(&[job]);
         assert!(hosts[1].has_had(&world.github.job(job).runner_name.unwrap()));

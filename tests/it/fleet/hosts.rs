@@ -153,7 +153,13 @@ pub(super) fn connect(port: u16) -> Connection {
 /// Asks again and again, as nobody tells.
 #[track_caller]
 pub(super) fn wait(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + FLEET_LIMIT;
+    wait_within(FLEET_LIMIT, what, is_so);
+}
+
+/// The same, for what takes longer.
+#[track_caller]
+pub(super) fn wait_within(limit: Duration, what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + limit;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(20));

@@ -48,6 +48,36 @@ fn a_user_needs_no_more_than_the_documented_rights() {
     assert!(!said.contains("another") && said.contains(&format!("127.0.0.1:{}", server.port)), "{said}");
 }
 
+/// Without the right to subscribe a queue is slower to hear, and as well as ever otherwise.
+#[test]
+fn a_user_who_may_not_subscribe_can_use_the_queue() {
+    let rights =
+        "anklet on >secret ~anklet:* &anklet:* -@all +@read +@write +@scripting +publish +@connection +time";
+    let user: Vec<_> = std::iter::once("--user").chain(rights.split(' ')).collect();
+    let server = TestServer::start(&user);
+    let settings = RedisSettings {
+        user: Some("anklet".to_owned()),
+        password: Some(Secret::new("secret")),
+        retry_delay: Duration::from_millis(20),
+        ..settings(server.port)
+    };
+    let store = RedisServer::open(options(&settings, None, None), &BTreeSet::from(["q".to_owned()]));
+    let store = store.unwrap().queue("q");
+    let mut other =
+        redis::Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap().get_connection().unwrap();
+    let mut n_refusals = || {
+        let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut other).unwrap();
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_subscribe:")).unwrap_or_default();
+        let rejected = line.split(',').find_map(|fact| fact.strip_prefix("rejected_calls="));
+        rejected.map_or(0, |n_rejected| n_rejected.parse().unwrap())
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while n_refusals() < 4_u32 {
+        assert!(store.counts().is_ok());
+        assert!(Instant::now() < deadline, "it goes on trying");
+    }
+}
+
 #[test]
 fn databases_of_one_server_are_apart() {
     let server = TestServer::shared();

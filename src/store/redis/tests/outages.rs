@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::server::{TestServer, free_port, new_folder};
 use super::{claim, news, options, queue_on, settings, want};
-use crate::store::redis::RedisServer;
+use crate::store::redis::{Options, RedisServer};
 
 /// A webhook must be refused in this time.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
@@ -158,4 +158,38 @@ fn a_full_server_refuses_whole_verbs() {
     assert_eq!(claim(&*store, "h").map(|claim| (claim.job.id.0, claim.key.fence)), Some((1, 1)));
     let counts = store.counts().unwrap();
     assert_eq!((counts.queued, counts.claimed), (0, 1));
+}
+
+/// A quiet subscription is asked about, and stays the one that it is.
+#[test]
+fn a_silent_subscription_is_kept() {
+    let server = TestServer::start(&[]);
+    let options =
+        Options { silence_limit: Duration::from_secs(1), ..options(&settings(server.port), None, None) };
+    let store = RedisServer::open(options, &BTreeSet::from(["q".to_owned()])).unwrap().queue("q");
+    let ear = store.subscribe(&PluginName::new("h"));
+    assert_eq!(ear.recv_timeout(Duration::from_secs(30)), Ok(JobSignal::Look), "it stands");
+    let mut other =
+        Client::open(format!("redis://127.0.0.1:{}", server.port)).unwrap().get_connection().unwrap();
+    let mut n_calls = |command: &str| -> u32 {
+        let stats: String = cmd("INFO").arg("commandstats").query(&mut other).unwrap();
+        let begin = format!("cmdstat_{command}:calls=");
+        let calls = stats.lines().find_map(|line| line.strip_prefix(begin.as_str())?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().unwrap())
+    };
+    let n_before = n_calls("ping");
+    patiently_until(|| n_calls("ping") >= n_before + 6);
+    assert_eq!(n_calls("subscribe"), 1, "it is not made anew");
+    assert!(ear.is_empty(), "and nobody is woken");
+    assert_eq!(store.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
+    assert_eq!(ear.recv_timeout(Duration::from_secs(30)), Ok(JobSignal::Look), "it is heard");
+}
+
+#[track_caller]
+fn patiently_until(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < deadline);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
