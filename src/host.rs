@@ -9,6 +9,7 @@ pub(crate) mod ledger;
 pub(crate) mod lock;
 pub(crate) mod process;
 pub(crate) mod slots;
+mod wake;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anklet_plugin_api::host::{Host, HostError, Reservation, RunningVm};
-use anklet_plugin_api::name::{HostId, VmName};
+use anklet_plugin_api::host::{Host, HostError, Reservation, RunningVm, WaitsForRoom};
+use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{VmRecord, VmSize};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use log::{debug, warn};
@@ -27,7 +29,8 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 use crate::host::ledger::Ledger;
 use crate::host::lock::FileLock;
-use crate::host::slots::{Reserved, Slots};
+use crate::host::slots::{Others, Slots};
+use crate::host::wake::Wake;
 
 /// How many macOS VMs Apple allows on a Mac.
 pub(crate) const DEFAULT_SLOTS: usize = 2;
@@ -65,7 +68,8 @@ struct Shared {
     process: String,
     ledger: Ledger,
     slots: Slots,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    wake: Wake,
 }
 
 #[derive(Default)]
@@ -74,6 +78,8 @@ struct State {
     reserved: Vec<(VmName, Option<VmSize>)>,
     /// What VMs without a reservation took when they were last looked at.
     foreign: Option<(Instant, VmSize)>,
+    /// Who of this process waits for room.
+    waits: Option<WaitsForRoom>,
     listeners: Vec<Sender<()>>,
 }
 
@@ -86,13 +92,16 @@ impl MacHost {
         let _lock = lock(&folder)?;
         let id = id::host_id(&folder.join("host-id"), id::hardware_id().as_deref())
             .map_err(|source| failed("read or write the host's id beside", source))?;
+        let state = Arc::<Mutex<State>>::default();
+        let heard = Arc::clone(&state);
         let shared = Shared {
+            wake: Wake::listen(&folder, move || lock_state(&heard).tell_listeners()),
+            state,
             host: id.clone(),
             n_slots: settings.n_slots,
             process: process::process_id_text(),
             ledger: Ledger::new(&folder),
             slots: Slots::new(&folder),
-            state: Mutex::default(),
             folder,
         };
         let host = Self {
@@ -177,6 +186,23 @@ impl Host for MacHost {
         receiver
     }
 
+    fn begins_waiting(&self, handler: &PluginName, need: VmSize) -> Result<bool, HostError> {
+        self.shared.begins_waiting(handler, need)
+    }
+
+    fn ends_waiting(&self, handler: &PluginName) {
+        let mut state = self.shared.state();
+        if state.waits.take_if(|waits| waits.handler == *handler).is_some() {
+            self.shared.write_and_tell(&mut state);
+        }
+    }
+
+    fn waits_besides(&self, handler: &PluginName) -> Option<WaitsForRoom> {
+        let state = self.shared.state();
+        let ours = state.waits.clone().filter(|waits| waits.handler != *handler);
+        ours.or_else(|| self.shared.slots.of_others(&self.shared.process).ok()?.waits().cloned())
+    }
+
     fn record(&self, record: &VmRecord) -> Result<(), HostError> {
         let _state = self.shared.state();
         let _lock = lock(&self.shared.folder)?;
@@ -229,7 +255,9 @@ impl Shared {
         }
         let mut reserved = state.reserved.clone();
         reserved.push((vm.clone(), need));
-        self.slots.write(&self.process, &reserved, others).map_err(|source| self.failed("write", source))?;
+        self.slots
+            .write(&self.process, &reserved, state.waits.as_ref(), others)
+            .map_err(|source| self.failed("write", source))?;
         state.reserved = reserved;
         Ok(())
     }
@@ -239,18 +267,39 @@ impl Shared {
         if let Some(at) = state.reserved.iter().position(|(reserved, _)| reserved == vm) {
             state.reserved.remove(at);
         }
+        self.write_and_tell(&mut state);
+    }
+
+    fn begins_waiting(&self, handler: &PluginName, need: VmSize) -> Result<bool, HostError> {
+        let mut state = self.state();
+        let _lock = lock(&self.folder)?;
+        let others = self.slots.of_others(&self.process).map_err(|source| self.failed("read", source))?;
+        if let Some(known) = state.waits.as_ref().or(others.waits()) {
+            return Ok(known.handler == *handler);
+        }
+        let waits = WaitsForRoom { handler: handler.clone(), need, since: Moment::now() };
+        let written = self.slots.write(&self.process, &state.reserved, Some(&waits), others);
+        written.map_err(|source| self.failed("write", source))?;
+        state.waits = Some(waits);
+        Ok(true)
+    }
+
+    /// Writes down what we have, now that it is less, and tells everybody of the host.
+    fn write_and_tell(&self, state: &mut State) {
         let written = lock(&self.folder).and_then(|_lock| {
             let others = self.slots.of_others(&self.process);
             others
-                .and_then(|others| self.slots.write(&self.process, &state.reserved, others))
+                .and_then(|others| {
+                    self.slots.write(&self.process, &state.reserved, state.waits.as_ref(), others)
+                })
                 .map_err(|source| self.failed("write", source))
         });
         if let Err(error) = written {
             // This process knows better, and the next write puts it right for others.
-            warn!(vmName:% = vm, error:% = error; "the end of a reservation was not written down");
+            warn!(error:% = error; "what this process no longer needs was not written down");
         }
-        // A full channel means that its owner is still on the way because of an earlier end.
-        state.listeners.retain(|listener| listener.try_send(()) != Err(TrySendError::Disconnected(())));
+        state.tell_listeners();
+        self.wake.tell_others();
     }
 
     fn own_records(&self) -> Result<Vec<VmRecord>, HostError> {
@@ -260,7 +309,7 @@ impl Shared {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock_state(&self.state)
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> HostError {
@@ -270,21 +319,27 @@ impl Shared {
 
 impl State {
     /// The VMs that something is reserved for, each once.
-    fn names<'a>(&'a self, others: &'a [Reserved]) -> BTreeSet<&'a str> {
+    fn names<'a>(&'a self, others: &'a Others) -> BTreeSet<&'a str> {
         let ours = self.reserved.iter().map(|(vm, _)| vm);
-        ours.chain(others.iter().map(|reserved| &reserved.vm)).map(VmName::as_str).collect()
+        ours.chain(others.reserved.iter().map(|reserved| &reserved.vm)).map(VmName::as_str).collect()
     }
 
     /// What is reserved on this host.
-    fn taken(&self, others: &[Reserved]) -> VmSize {
+    fn taken(&self, others: &Others) -> VmSize {
         let ours = self.reserved.iter().filter_map(|(_, size)| *size);
-        ours.chain(others.iter().filter_map(|reserved| reserved.size)).fold(VmSize::default(), VmSize::plus)
+        ours.chain(others.reserved.iter().filter_map(|reserved| reserved.size))
+            .fold(VmSize::default(), VmSize::plus)
     }
 
     /// The same for others than `vm`.
-    fn taken_without(&self, others: &[Reserved], vm: &VmName) -> VmSize {
+    fn taken_without(&self, others: &Others, vm: &VmName) -> VmSize {
         let own = self.reserved.iter().find(|(reserved, _)| reserved == vm).and_then(|(_, size)| *size);
         self.taken(others).minus(own.unwrap_or_default())
+    }
+
+    fn tell_listeners(&mut self) {
+        // A full channel means that its owner is still on the way because of an earlier end.
+        self.listeners.retain(|listener| listener.try_send(()) != Err(TrySendError::Disconnected(())));
     }
 
     /// What VMs of others take, as far as that is known now.
@@ -293,6 +348,10 @@ impl State {
             .filter(|(seen_at, _)| seen_at.elapsed() < FOREIGN_LIFE)
             .map_or(VmSize::default(), |(_, size)| size)
     }
+}
+
+fn lock_state(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a [`Reservation`] holds.

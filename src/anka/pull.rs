@@ -19,7 +19,8 @@ use crate::host::lock::FileLock;
 
 /// Making room may take so long, beyond the command under way.
 pub(super) const ROOM_LIMIT: Duration = Duration::from_secs(1_200);
-/// How often the free space is looked at again while it does not grow by what was deleted.
+/// How often the free space is looked at again while it does not grow by what was deleted; each time after twice as long. Nothing else is
+/// deleted meanwhile: what was deleted may do.
 const N_SETTLES: u32 = 5;
 
 /// A template that may be deleted.
@@ -112,7 +113,7 @@ impl Anka {
             );
             self.delete_template(&template.uuid, lock, ear)?;
             left_bytes = left_bytes.saturating_sub(template.n_bytes);
-            match self.settled_size(image, source, (size, template.n_bytes), ear)? {
+            match self.settled_size(image, source, (size, template.n_bytes, buffer_bytes), ear)? {
                 None => return Ok(()),
                 Some(now) => size = now,
             }
@@ -147,7 +148,7 @@ impl Anka {
         &self,
         image: &RemoteImage,
         source: &ImageSource,
-        (before, n_bytes): (PullSize, u64),
+        (before, n_bytes, buffer_bytes): (PullSize, u64, u64),
         ear: &Ear<'_>,
     ) -> Result<Option<PullSize>, VmError> {
         let mut n_looks = 0;
@@ -155,10 +156,11 @@ impl Anka {
             let size = self.pull_size(image, source, ear)?;
             n_looks += 1;
             let grown = size.map_or(u64::MAX, |size| size.free.saturating_sub(before.free));
-            if n_looks > N_SETTLES || grown >= n_bytes / 2 {
+            let will_do = size.is_none_or(|size| fits(size, buffer_bytes));
+            if n_looks > N_SETTLES || grown >= n_bytes / 2 || will_do {
                 return Ok(size);
             }
-            if ear.rest_until(Instant::now() + self.disk_settle) {
+            if ear.rest_until(Instant::now() + self.disk_settle * (1 << (n_looks - 1))) {
                 return Err(VmError::Cut { verb: "pull" });
             }
         }

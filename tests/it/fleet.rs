@@ -9,6 +9,7 @@ mod jobs;
 mod names;
 mod outages;
 mod proxy;
+mod rooms;
 mod scopes;
 mod swaps;
 

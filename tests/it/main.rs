@@ -14,6 +14,7 @@ mod bad_input;
 mod cli;
 mod crash;
 mod credentials;
+mod diagnostics;
 mod disk;
 mod failures;
 mod fleet;

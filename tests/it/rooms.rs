@@ -1,6 +1,8 @@
 //! Room on the host: VMs of several sizes, too large ones, and the VMs of others.
 
-use fake_anka::{Size, Template};
+use std::time::{Duration, Instant};
+
+use fake_anka::{FakeAnka, Size, Template};
 use fake_github::JobSpec;
 
 use crate::support::{LIMIT, REPO, World};
@@ -123,5 +125,84 @@ fn the_skip_flag_turns_off_processors_and_memory_but_not_slots() {
     let huge = world.github.create_job(job("huge"));
     assert_eq!(world.github.wait_completed(huge, LIMIT).conclusion.as_deref(), Some("success"));
     anklet.wait_message("job completed");
+    anklet.stop();
+}
+
+/// The longest time in which a slot of this host was free although a job was still to come, by the commands that make and delete VMs.
+pub(crate) fn longest_idle_ms(anka: &FakeAnka, n_slots: usize) -> f64 {
+    let mut changes: Vec<(f64, isize)> = Vec::new();
+    let mut last_clone_at = 0.0_f64;
+    for line in anka.trace() {
+        match (line.event.as_str(), line.verb.as_str()) {
+            ("start", "clone") => {
+                changes.push((line.at_ms, 1));
+                last_clone_at = last_clone_at.max(line.at_ms);
+            }
+            ("end", "delete") => changes.push((line.at_ms, -1)),
+            _ => {}
+        }
+    }
+    changes.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut n_busy, mut idle_since, mut longest) = (0_isize, None, 0.0_f64);
+    for (at, change) in changes.into_iter().filter(|(at, _)| *at <= last_clone_at) {
+        if let Some(since) = idle_since.take() {
+            longest = longest.max(at - since);
+        }
+        n_busy += change;
+        if n_busy < isize::try_from(n_slots).unwrap() {
+            idle_since = Some(at);
+        }
+    }
+    longest
+}
+
+/// Nobody looks by himself here: what becomes free is told.
+#[test]
+fn no_slot_is_idle_while_a_job_waits() {
+    let world = world(&[("small", 2, 4)]);
+    let config = config(&world, 2).replace("limits: {", "limits: {idle_look: 60, ");
+    let anklet = world.start(&config);
+    let jobs: Vec<_> = (0..12).map(|_| world.github.create_job(job("small").steps_ms(30))).collect();
+    for job in &jobs {
+        assert_eq!(world.github.wait_completed(*job, LIMIT).conclusion.as_deref(), Some("success"));
+    }
+    anklet.wait_messages("job completed", jobs.len());
+    let (longest, (n_vms, ..)) = (longest_idle_ms(&world.anka, 2), world.anka.peak());
+    println!("a slot was idle for at most {longest:.0} ms; {n_vms} VMs at most");
+    // A tenth of that on a quiet machine.
+    assert!(longest < 5_000.0 && n_vms == 2, "{longest} ms, {n_vms} VMs");
+    world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+/// Small jobs come without end, and a large one that fits only alone gets its turn all the same.
+#[test]
+fn small_jobs_without_end_do_not_starve_a_large_one() {
+    let world = world(&[("large", 8, 12), ("small", 2, 4)]);
+    let config = config(&world, 2).replace("limits: {", "limits: {passed_over: 1, idle_look: 60, ");
+    let anklet = world.start(&config);
+    let mut n_jobs = 0;
+    let mut feed = |n_wanted: usize| {
+        while n_jobs < n_wanted {
+            world.github.create_job(job("small").steps_ms(150));
+            n_jobs += 1;
+        }
+    };
+    feed(6);
+    let large = world.github.create_job(job("large"));
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let lines = anklet.lines();
+        let n_ended = lines.iter().filter(|line| line.message() == "job completed").count();
+        if world.github.job(large).started_at.is_some() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the large job starves");
+        feed(n_ended + 6);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(world.github.wait_completed(large, LIMIT).conclusion.as_deref(), Some("success"));
+    let (n_vms, cpu, memory) = world.anka.peak();
+    assert!(n_vms <= 2 && cpu <= 8 && memory <= 16 << 30, "{n_vms} VMs with {cpu} CPUs and {memory} bytes");
     anklet.stop();
 }

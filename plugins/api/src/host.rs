@@ -1,9 +1,11 @@
 //! This machine: whether it has room for a VM, and its own list of the VMs it must clean up.
 
 use crossbeam_channel::Receiver;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::name::{HostId, VmName};
+use crate::name::{HostId, PluginName, VmName};
+use crate::time::Moment;
 use crate::vm::{VmRecord, VmSize};
 
 /// The host as plugins see it.
@@ -44,8 +46,19 @@ pub trait Host: Send + Sync {
     /// What the host has for VMs in all.
     fn totals(&self) -> VmSize;
 
-    /// Becomes ready when a reservation ends. Each caller has a channel of its own.
+    /// Becomes ready when a reservation of this host ends, in whichever process, or when a handler waits for room no more. Each caller has a
+    /// channel of its own.
     fn freed(&self) -> Receiver<()>;
+
+    /// Notes that this handler waits with a job for room of that size, until [`Host::ends_waiting`]; false if another handler of the host, in
+    /// whichever process, does already. It keeps the moment at which it began if it is said again.
+    fn begins_waiting(&self, handler: &PluginName, need: VmSize) -> Result<bool, HostError>;
+
+    /// The handler waits no more.
+    fn ends_waiting(&self, handler: &PluginName);
+
+    /// Which other handler of the host waits for room.
+    fn waits_besides(&self, handler: &PluginName) -> Option<WaitsForRoom>;
 
     /// Writes a record into the host's ledger file, on disk before it returns. It takes the place of the one with the same name.
     fn record(&self, record: &VmRecord) -> Result<(), HostError>;
@@ -64,6 +77,17 @@ pub struct RunningVm {
     pub name: String,
     /// What it takes, where that is known and matters.
     pub size: Option<VmSize>,
+}
+
+/// A handler that holds a job ready until there is room.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitsForRoom {
+    /// The handler.
+    pub handler: PluginName,
+    /// What its VM needs.
+    pub need: VmSize,
+    /// Since when, by this host's clock.
+    pub since: Moment,
 }
 
 /// A VM slot of the host, held until it is dropped.

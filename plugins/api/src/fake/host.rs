@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::host::{Host, HostError, Reservation, RunningVm};
-use crate::name::{HostId, VmName};
+use crate::host::{Host, HostError, Reservation, RunningVm, WaitsForRoom};
+use crate::name::{HostId, PluginName, VmName};
 use crate::store::Lessee;
+use crate::time::Moment;
 use crate::vm::{VmRecord, VmSize};
 
 /// A process of the host `host`, after which no other comes.
@@ -28,6 +29,7 @@ pub struct FakeHost {
 struct Inside {
     reserved: Vec<VmName>,
     waiters: Vec<Sender<()>>,
+    waits: Option<WaitsForRoom>,
     records: BTreeMap<VmName, VmRecord>,
     is_drained: bool,
     n_ledger_failures: usize,
@@ -124,6 +126,27 @@ impl Host for FakeHost {
         receiver
     }
 
+    fn begins_waiting(&self, handler: &PluginName, need: VmSize) -> Result<bool, HostError> {
+        let mut inside = self.lock();
+        let known = inside.waits.clone();
+        if known.is_none() {
+            let since = Moment::now();
+            inside.waits = Some(WaitsForRoom { handler: handler.clone(), need, since });
+        }
+        Ok(known.is_none_or(|known| known.handler == *handler))
+    }
+
+    fn ends_waiting(&self, handler: &PluginName) {
+        let mut inside = self.lock();
+        if inside.waits.take_if(|waits| waits.handler == *handler).is_some() {
+            inside.tell_waiters();
+        }
+    }
+
+    fn waits_besides(&self, handler: &PluginName) -> Option<WaitsForRoom> {
+        self.lock().waits.clone().filter(|waits| waits.handler != *handler)
+    }
+
     fn record(&self, record: &VmRecord) -> Result<(), HostError> {
         self.ledger("write")?.records.insert(record.vm.clone(), record.clone());
         Ok(())
@@ -150,8 +173,14 @@ impl Drop for Slot {
         if let Some(place) = inside.reserved.iter().position(|vm| *vm == self.vm) {
             inside.reserved.remove(place);
         }
+        inside.tell_waiters();
+    }
+}
+
+impl Inside {
+    fn tell_waiters(&mut self) {
         // A full channel means that its owner has not heard the last one yet, which tells the same.
-        inside.waiters.retain(|waiter| !matches!(waiter.try_send(()), Err(TrySendError::Disconnected(()))));
+        self.waiters.retain(|waiter| !matches!(waiter.try_send(()), Err(TrySendError::Disconnected(()))));
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Groups whose VM is larger than the host, or does not fit beside what runs, are passed by in later claims, so that they cost nothing
 //! and block nobody. A group that was passed by for too long is claimed all the same: its job then waits here, ready, until there is
-//! room; meanwhile no other handler of the process takes anything, so that it cannot be overtaken for ever. Any other host may take it.
+//! room. What becomes free goes to it first, and after as long again no other handler of the host takes anything, so that it cannot be
+//! overtaken for ever. Any other host may take it.
 
 use std::time::{Duration, Instant};
 
@@ -54,12 +55,16 @@ impl Worker {
         let is_too_large = matches!(refused, HostError::TooLarge { .. });
         if is_too_large
             || for_others
-            || !self.desk.verdicts.begins_waiting(&group, &self.section.name, self.limits())
+            || !self.desk.verdicts.is_starving(&group, self.limits())
+            || !self
+                .host
+                .begins_waiting(&self.section.name, need)
+                .map_err(|error| failed(&error, Blame::Host))?
         {
             return Err(failed(&refused, Blame::Nobody));
         }
         let waited = self.wait_for_room(claim, record, need);
-        self.desk.verdicts.ends_waiting(&self.section.name);
+        self.host.ends_waiting(&self.section.name);
         waited
     }
 
@@ -99,11 +104,18 @@ impl Worker {
             let listed =
                 self.vms.list(&self.until_stop()).map_err(|error| self.vm_setback(&error, Counted::No))?;
             let running = self.running(claim, record, &listed, true)?;
-            if let Ok(reservation) = self.host.reserve(&record.vm, Some(need), &running) {
-                self.resume(claim)?;
-                job_log!(info, claim; "vm has enough resources now to run; starting runner");
-                self.desk.verdicts.fits(&claim.job.group());
-                return Ok(reservation);
+            match self.host.reserve(&record.vm, Some(need), &running) {
+                Ok(reservation) => {
+                    self.resume(claim)?;
+                    job_log!(info, claim; "vm has enough resources now to run; starting runner");
+                    self.desk.verdicts.fits(&claim.job.group());
+                    return Ok(reservation);
+                }
+                // Nobody tells when those end: others may have use for what is free until then.
+                Err(refused @ HostError::NoRoom { for_others: true, .. }) => {
+                    return Err(failed(&refused, Blame::Nobody));
+                }
+                Err(_) => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use anklet_plugin_api::job::{Group, JobId};
 use anklet_plugin_api::presence::{Because, PauseReason};
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
+use anklet_plugin_api::time::Moment;
 
 use crate::admit::NEEDS;
 use crate::facts::job_log;
@@ -64,7 +65,7 @@ impl Worker {
                 Err(error) => debug!(error:% = error; "the store does not tell what others found out"),
             }
         }
-        let mut passed = verdicts.passed(&*self.host, self.limits());
+        let mut passed = verdicts.passed(&*self.host, &self.section.name, self.limits());
         let (registry, life) = (&self.section.registry_url, self.limits().verdict_life);
         passed.extend(self.desk.sources.passed(registry, life));
         passed
@@ -91,7 +92,7 @@ impl Worker {
             self.sign_pause(Some((PauseReason::NoSlot, None)));
             return Some(Duration::MAX);
         }
-        if self.desk.verdicts.is_other_waiting(&self.section.name) {
+        if self.is_others_turn() {
             self.sign_pause(Some((PauseReason::OtherGoesFirst, None)));
             return Some(Duration::MAX);
         }
@@ -113,6 +114,14 @@ impl Worker {
         None
     }
 
+    /// Whether a handler of this host that holds a job ready goes first: what becomes free is its, and after a while all that may become
+    /// free is kept for it.
+    fn is_others_turn(&self) -> bool {
+        self.host.waits_besides(&self.section.name).is_some_and(|waits| {
+            self.host.has_room(waits.need) || Moment::now().since(waits.since) >= self.limits().passed_over
+        })
+    }
+
     /// Waits for news, for at most `wait` and never longer than an idle look may take.
     fn idle(&mut self, wait: Duration) {
         let longest = match self.section.sleep_interval {
@@ -122,7 +131,6 @@ impl Worker {
         select! {
             recv(self.signals) -> _ => {}
             recv(self.freed) -> _ => self.mood.on_freed_slot(),
-            recv(self.waited) -> _ => {}
             recv(self.drain.closed()) -> _ => {}
             recv(self.interrupt.closed()) -> _ => {}
             recv(after(wait.min(longest))) -> _ => {}

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-
 use anklet_plugin_api::host::Host;
 use anklet_plugin_api::job::Group;
 use anklet_plugin_api::limits::Limits;
@@ -28,9 +26,6 @@ struct Inside {
     /// What other processes of the queue found out of groups, and when they were heard.
     heard: BTreeMap<Group, VmSize>,
     heard_at: Option<Instant>,
-    /// Who holds a job ready until there is room.
-    waiting: Option<PluginName>,
-    listeners: Vec<Sender<()>>,
 }
 
 #[derive(Clone, Copy)]
@@ -42,11 +37,12 @@ struct Verdict {
 
 impl Verdicts {
     /// The groups that a claim passes by now.
-    pub(crate) fn passed(&self, host: &dyn Host, limits: &Limits) -> Vec<Group> {
+    pub(crate) fn passed(&self, host: &dyn Host, own: &PluginName, limits: &Limits) -> Vec<Group> {
         let mut inside = self.lock();
         // A template may be pushed again, a host may get memory.
         inside.groups.retain(|_, verdict| verdict.seen_at.elapsed() < limits.verdict_life);
-        let is_free = inside.waiting.is_none();
+        // One handler of the host may hold a job ready.
+        let is_free = inside.groups.is_empty() || host.waits_besides(own).is_none();
         let total = host.totals();
         let is_passed = |verdict: &Verdict| {
             let is_starving = is_free && verdict.first_seen_at.elapsed() >= limits.passed_over;
@@ -79,11 +75,6 @@ impl Verdicts {
         moments.filter(|moment| *moment > Instant::now()).min()
     }
 
-    /// Whether another handler waits with a job for room.
-    pub(crate) fn is_other_waiting(&self, own: &PluginName) -> bool {
-        self.lock().waiting.as_ref().is_some_and(|waiting| waiting != own)
-    }
-
     /// A VM of this size did not fit.
     pub(crate) fn did_not_fit(&self, group: Group, need: VmSize) {
         let now = Instant::now();
@@ -100,33 +91,10 @@ impl Verdicts {
         self.lock().groups.remove(group);
     }
 
-    /// Whether the group has been passed by for so long that its job waits here; then this handler is the one that waits.
-    pub(crate) fn begins_waiting(&self, group: &Group, own: &PluginName, limits: &Limits) -> bool {
-        let mut inside = self.lock();
-        let is_starving =
-            inside.groups.get(group).is_some_and(|known| known.first_seen_at.elapsed() >= limits.passed_over);
-        if !is_starving || inside.waiting.as_ref().is_some_and(|waiting| waiting != own) {
-            return false;
-        }
-        inside.waiting = Some(own.clone());
-        true
-    }
-
-    /// This handler waits no more.
-    pub(crate) fn ends_waiting(&self, own: &PluginName) {
-        let mut inside = self.lock();
-        if inside.waiting.as_ref() == Some(own) {
-            inside.waiting = None;
-            // A full channel means that its owner is still on the way because of an earlier end.
-            inside.listeners.retain(|listener| listener.try_send(()) != Err(TrySendError::Disconnected(())));
-        }
-    }
-
-    /// Becomes ready when a handler no longer waits for room. Each caller has a channel of its own.
-    pub(crate) fn waited(&self) -> Receiver<()> {
-        let (sender, receiver) = bounded(1);
-        self.lock().listeners.push(sender);
-        receiver
+    /// Whether the group has been passed by for so long that its job is to be held ready.
+    pub(crate) fn is_starving(&self, group: &Group, limits: &Limits) -> bool {
+        let inside = self.lock();
+        inside.groups.get(group).is_some_and(|known| known.first_seen_at.elapsed() >= limits.passed_over)
     }
 
     /// The size of a VM or template, if it was asked for lately.

@@ -55,7 +55,6 @@ pub(crate) struct Worker {
     pub(crate) report: Arc<dyn Report>,
     pub(crate) signals: Receiver<JobSignal>,
     pub(crate) freed: Receiver<()>,
-    pub(crate) waited: Receiver<()>,
     pub(crate) started_at: Instant,
     /// How long undoing goes on after a stop.
     patience: Duration,
@@ -105,7 +104,6 @@ impl Worker {
         Self {
             signals: never(),
             freed: never(),
-            waited: never(),
             started_at: Instant::now(),
             patience: section.limits.undo.saturating_sub(UNDO_RESERVE),
             section,
@@ -130,7 +128,6 @@ impl Worker {
     pub(crate) fn listening(mut self) -> Self {
         self.signals = self.store.subscribe(&self.section.name);
         self.freed = self.host.freed();
-        self.waited = self.desk.verdicts.waited();
         self
     }
 
