@@ -229,6 +229,8 @@ impl Worker {
             Blame::NoSlot => {
                 warn!("more than 2 VMs are running; unable to run more than 2 at a time due to Apple SLA");
                 warn!("host does not have vm capacity");
+                // The slot that the undone VM gave back is not one that was missing.
+                while self.freed.try_recv().is_ok() {}
                 self.mood.on_no_slot(now, &self.section.limits);
             }
             Blame::Nobody => {}
