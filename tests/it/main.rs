@@ -34,6 +34,7 @@ mod redeliver;
 mod redis_keys;
 mod redis_servers;
 mod rooms;
+mod rows;
 mod runners;
 mod secrets;
 mod service;
