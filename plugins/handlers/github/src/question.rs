@@ -27,7 +27,8 @@ pub(crate) enum Answer {
 pub(crate) const DENIAL: &str = "GitHub does not know the job";
 pub(crate) const HELD_BACK: &str = "GitHub holds the job back";
 pub(crate) const HIDDEN: &str = "the repository cannot be seen";
-pub(crate) const CANCELLING: &str = "cancelling the run";
+pub(crate) const CANCELLED: &str = "cancelled";
+pub(crate) const CANCELLING: &str = "cancelling";
 const UNANSWERED: &str = "GitHub cannot be asked about the job";
 
 impl Worker {
@@ -129,6 +130,6 @@ impl Worker {
 
 /// Whether the job ever waited for something that only GitHub can say.
 fn was_set_aside(claim: &Claim) -> bool {
-    let begins = [DENIAL, HELD_BACK, HIDDEN, CANCELLING, UNANSWERED];
+    let begins = [DENIAL, HELD_BACK, HIDDEN, CANCELLED, CANCELLING, UNANSWERED];
     claim.reasons.iter().any(|reason| begins.iter().any(|begin| reason.starts_with(begin)))
 }

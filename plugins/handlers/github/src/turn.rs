@@ -16,7 +16,7 @@ use crate::facts::job_log;
 use crate::hub::Cancelled;
 use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
-use crate::question::{Answer, CANCELLING};
+use crate::question::{Answer, CANCELLED, CANCELLING};
 use crate::worker::{Unanswered, Worker};
 
 impl Worker {
@@ -242,14 +242,14 @@ impl Worker {
         let (said, hold) = match self.hub.cancel(&claim.job, &self.until_stop()) {
             Ok(Cancelled::Sent) => {
                 job_log!(warn, claim; "sent cancel workflow run", reason = reason);
-                (format!("{CANCELLING}: {reason}"), self.limits().cancel_silence)
+                (format!("{CANCELLED}: {reason}"), self.limits().cancel_silence)
             }
             Ok(Cancelled::AlreadyOver) => {
                 // Its end was lost on the way.
                 if let Some(outcome) = self.ask(claim) {
                     return self.settle(claim, outcome);
                 }
-                (format!("{CANCELLING}: it was over already, the job was not"), self.limits().cancel_silence)
+                (format!("{CANCELLING} found the run over, and the job not"), self.limits().cancel_silence)
             }
             Err(error) if error.is_refusal() => {
                 job_log!(error, claim; "GitHub refuses to cancel the workflow run", reason = reason, error:% = error);
