@@ -159,3 +159,53 @@ fn runners_that_swap_their_jobs_are_followed() {
     assert_eq!(world.github.registrations().len(), 2, "no VM was made in vain");
     anklet.stop();
 }
+
+/// Every command of a job, in order and word by word, but for the lines that the guest runs.
+#[test]
+fn the_commands_of_a_job() {
+    let world = World::new();
+    let anklet = world.start(&world.config(1));
+    let job = world.github.create_job(world.job());
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.wait_message("job completed");
+    anklet.stop();
+    let vm = &world.github.registrations()[0].runner_name;
+    let trace = world.anka.trace().into_iter();
+    let starts = trace.filter(|line| line.event == "start" && !line.verb.starts_with("guest "));
+    let told: Vec<_> = starts.map(|line| shown(&line.argv, vm)).collect();
+    let expected = [
+        "-j version",
+        "-j license show",
+        "-j list",
+        "-j show TEMPLATE",
+        "-j clone -t v1 TEMPLATE VM",
+        "-j start VM",
+        "-j cp -a install-runner.bash VM:",
+        "-j cp -a register-runner.bash VM:",
+        "-j cp -a start-runner.bash VM:",
+        "-j run VM bash -c install-runner.bash",
+        "-j run VM bash -c register-runner.bash",
+        "-j run VM bash -c start-runner.bash",
+        // With DEBUG, and after failures, what the guest left is looked at first.
+        "-j list",
+        "-j run VM bash -c …",
+        "-j delete --yes VM",
+        "-j list",
+    ];
+    assert_eq!(told, expected, "{told:#?}");
+}
+
+/// A command as it was given, with what differs from job to job named instead, and lines for the guest by the script that they run.
+fn shown(argv: &[String], vm: &str) -> String {
+    let script = |word: &str| {
+        let scripts = ["install-runner.bash", "register-runner.bash", "start-runner.bash"];
+        scripts.into_iter().find(|script| word.contains(script))
+    };
+    let word = |word: &String| match script(word) {
+        Some(script) => script.to_owned(),
+        None if word.contains(' ') => "…".to_owned(),
+        None => word.replace(vm, "VM").replace(TEMPLATE, "TEMPLATE"),
+    };
+    let words: Vec<_> = argv.iter().map(word).collect();
+    words.join(" ")
+}

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
-use fake_github::{JobId, JobStatus, Rule};
+use fake_github::{JobId, JobSpec, JobStatus, Rule, WebhookRule};
 use serde_json::json;
 
-use crate::support::{LIMIT, REPO, World};
+use crate::support::{Anklet, LIMIT, REPO, World};
 use crate::worlds::in_worlds;
 
 /// The anka commands of one job's life, with how often each comes.
@@ -230,4 +231,95 @@ fn killed_and_back_without_the_queue_file() {
         assert!(world.github.runners(REPO).is_empty());
         second.stop();
     });
+}
+
+/// What is done only off the straight way.
+#[derive(Clone, Copy, Debug)]
+enum Detour {
+    /// A job that no host can run is cancelled.
+    Cancel,
+    /// The runner works, and nobody says on what: the other jobs of its run are asked for.
+    RunJobs,
+    /// A running job of which nothing is heard is asked about.
+    Silence,
+    /// A job that GitHub denies, and so its repository, are asked about.
+    Denial,
+    /// A VM that cannot be deleted is stopped first.
+    StopForce,
+}
+
+#[test]
+fn killed_off_the_straight_way() {
+    let call = |detour, method, path| {
+        [true, false].map(|is_before| (detour, Kill::Call { method, path, is_before }))
+    };
+    let job = "/repos/acme/app/actions/jobs/*";
+    let mut cases = Vec::new();
+    cases.extend(call(Detour::Cancel, "POST", "/repos/acme/app/actions/runs/*/cancel"));
+    cases.extend(call(Detour::RunJobs, "GET", "/repos/acme/app/actions/runs/*/jobs"));
+    cases.extend(call(Detour::Silence, "GET", job));
+    cases.extend(call(Detour::Denial, "GET", job));
+    cases.extend(call(Detour::Denial, "GET", "/repos/acme/app"));
+    cases.extend(
+        ["before", "during", "after"]
+            .map(|when| (Detour::StopForce, Kill::Command { verb: "stop", nth: 1, when })),
+    );
+    in_worlds(cases, |world, (detour, kill)| {
+        let limits =
+            "limits: {running_silence: 0.5, denied_retry: 0.2, cancel_silence: 0.5, fence_retry: 0.5, ";
+        let config = world
+            .config(1)
+            .replace("limits: {", limits)
+            .replace("plugin: github,", "plugin: github, registration_timeout_seconds: 2,");
+        let mut first = world.start(&config);
+        kill.arm(world);
+        kill.arm_call(world, first.pid());
+        let jobs = detour.begin(world, &first);
+        let (status, _) = first.wait_end_and_lines();
+        assert_eq!(status.code(), None, "it was killed");
+        world.github.hold_assignment(false);
+        let second = world.start(&config);
+        for (job, conclusion) in jobs {
+            let ended = world.github.wait_job(job, |job| job.is_completed(), LIMIT);
+            assert_eq!(ended.conclusion.as_deref(), Some(conclusion), "{}", world.github.story());
+        }
+        second.wait_for("an empty queue", || world.is_queue_empty());
+        world.assert_clean(&second);
+        second.stop();
+    });
+}
+
+impl Detour {
+    /// Goes astray; answers which jobs there are to end at GitHub, and how.
+    fn begin(self, world: &World, anklet: &Anklet) -> Vec<(JobId, &'static str)> {
+        match self {
+            Detour::Cancel => {
+                let job = world.github.create_job(JobSpec::new(REPO, &["anka-template-tag:v1"]));
+                vec![(job, "cancelled")]
+            }
+            Detour::RunJobs => {
+                world.github.hold_assignment(true);
+                let ours = world.github.create_job(world.job().run(4_711));
+                anklet.wait_message("job is waiting for registered runner");
+                let other = world.github.create_job(world.job().run(4_711).silent().steps_ms(5_000));
+                let runner = world.vms_made_by_us().remove(0);
+                // Nobody is told that it began.
+                world.github.webhook_rule(WebhookRule::on("in_progress").drop());
+                world.github.assign(other, &runner);
+                vec![(other, "success"), (ours, "success")]
+            }
+            Detour::Silence => vec![(world.github.create_job(world.job().steps_ms(4_000)), "success")],
+            Detour::Denial => {
+                let job = world.github.create_job(world.job().created_ago(Duration::from_secs(900)).silent());
+                world.github.send_job_event(job, "queued");
+                world.github.forget_job(job);
+                Vec::new()
+            }
+            Detour::StopForce => {
+                let fail = json!({"fail": {"code": 1, "message": "as the test planned"}});
+                world.anka.arm(&json!({"match": {"verb": "delete"}, "do": fail}));
+                vec![(world.github.create_job(world.job()), "success")]
+            }
+        }
+    }
 }
