@@ -250,6 +250,7 @@ impl Adoption {
             vm: vm.vm,
             host: self.host.id().clone(),
             plugin: plugin.clone(),
+            queue: String::new(),
             scope: scope.clone(),
             job: vm.job,
             run: vm.run,

@@ -57,6 +57,7 @@ pub(crate) fn record(host: &HostId, name: &str) -> VmRecord {
         vm: vm(name),
         host: host.clone(),
         plugin: PluginName::new("h1"),
+        queue: "acme".to_string(),
         scope: Scope::Organization { owner: "acme".to_string() },
         job: Some(JobId(7)),
         run: None,

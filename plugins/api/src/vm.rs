@@ -400,6 +400,9 @@ pub struct VmRecord {
     pub host: HostId,
     /// Which plugin of that host made it.
     pub plugin: PluginName,
+    /// The queue of that plugin, in whose store the record is: a host's ledger holds those of all queues. Older ones do not say.
+    #[serde(default)]
+    pub queue: String,
     /// Where its runner is, or would be, registered.
     pub scope: Scope,
     /// The job it is for or, once GitHub has decided, the one it runs; none while it runs a job that nobody has named yet.

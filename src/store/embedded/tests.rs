@@ -127,6 +127,7 @@ pub(super) fn record(vm: &str, job: u64) -> VmRecord {
         vm: VmName::new(vm),
         host: HostId::new("host-1"),
         plugin: PluginName::new("h"),
+        queue: "acme".to_owned(),
         scope: Scope::Organization { owner: "acme".to_owned() },
         job: Some(JobId(job)),
         run: None,

@@ -135,6 +135,7 @@ fn record(vm: &str, job: u64) -> VmRecord {
         vm: VmName::new(vm),
         host: HostId::new("host-1"),
         plugin: PluginName::new("h"),
+        queue: "acme".to_owned(),
         scope: Scope::Organization { owner: "acme".to_owned() },
         job: Some(JobId(job)),
         run: None,

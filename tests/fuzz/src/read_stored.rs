@@ -209,6 +209,7 @@ fn record(vm: &str, job: u64) -> VmRecord {
         vm: VmName::new(vm),
         host: HostId::new("host"),
         plugin: PluginName::new("first"),
+        queue: "acme".to_owned(),
         scope: Scope::Organization { owner: "acme".to_owned() },
         job: Some(JobId(job)),
         run: None,

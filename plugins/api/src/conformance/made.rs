@@ -104,6 +104,7 @@ pub(super) fn record(vm: &str, name: &str, job: &Job) -> VmRecord {
         vm: VmName::new(vm),
         host: host_of(name),
         plugin: handler(name),
+        queue: "acme".to_owned(),
         scope: Scope::Organization { owner: "acme".to_owned() },
         job: Some(job.id),
         run: Some(job.run_id),

@@ -34,6 +34,7 @@ impl Worker {
             vm: vm.clone(),
             host: self.host.id().clone(),
             plugin: self.section.name.clone(),
+            queue: self.section.queue.clone(),
             scope: self.section.scope.clone(),
             job: None,
             run: None,

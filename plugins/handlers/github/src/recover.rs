@@ -41,10 +41,12 @@ impl Worker {
         };
         let mut records: BTreeMap<_, _> =
             stored.into_iter().map(|record| (record.vm.clone(), record)).collect();
-        let ledger = self.host.records().unwrap_or_else(|error| {
+        let mut ledger = self.host.records().unwrap_or_else(|error| {
             error!(error:% = error; "cannot read the ledger file");
             Vec::new()
         });
+        // Those of other queues are in other stores, perhaps in the hands of another process.
+        ledger.retain(|record| record.queue.is_empty() || record.queue == self.section.queue);
         for record in &ledger {
             if !records.contains_key(&record.vm) {
                 warn!(vmName:% = record.vm; "the store has lost the record of a VM; it is written back from the ledger");

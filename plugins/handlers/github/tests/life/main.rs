@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod mood;
 mod question;
+mod records;
 mod sweep;
 mod undo;
 mod unknown;

@@ -179,6 +179,7 @@ fn news_of_our_runner_is_used_whatever_its_labels() {
         vm: VmName::new("anklet-vm-1"),
         host: HostId::new("host"),
         plugin: PluginName::new("handler"),
+        queue: "octo".to_owned(),
         scope: Scope::Organization { owner: "octo".to_owned() },
         job: None,
         run: None,
