@@ -161,8 +161,13 @@ impl Worker {
 
     /// A claim of an earlier life that made no VM: its try counts, so that a job that brings the process down does so only a few times.
     pub(crate) fn settle_resumed(&mut self, claim: &Claim) {
-        let failure = Failure::new("the process ended before a VM was made", Counted::Yes, Blame::Nobody);
-        self.settle(claim, Outcome::GiveBack(failure));
+        let what = "the process ended before a VM was made";
+        let outcome = match &claim.phase {
+            Phase::Queued => Outcome::GiveBack(Failure::new(what, Counted::Yes, Blame::Nobody)),
+            Phase::InProgress { .. } => Outcome::LeftRunning,
+            Phase::Completed { conclusion, .. } => Outcome::Finished(conclusion.clone()),
+        };
+        self.settle(claim, outcome);
     }
 
     fn listed(&self) -> Result<Vec<VmListed>, Unanswered> {

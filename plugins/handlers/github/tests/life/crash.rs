@@ -1,7 +1,10 @@
 //! The handler panics, as by a bug in the VM host: the job keeps its try, and the next life puts everything right.
 
+use std::sync::Arc;
+
 use anklet_plugin_api::fake::vm_host::{Plan, Verb};
-use anklet_plugin_api::store::Place;
+use anklet_plugin_api::host::Host;
+use anklet_plugin_api::store::{Place, Store};
 
 use crate::world::{World, short};
 
@@ -56,5 +59,31 @@ fn a_panic_in_the_deletion_leaves_it_to_the_next_life() {
     let life = world.start_with_janitor();
     world.wait_clean();
     world.wait_said("job completed", 1);
+    life.stop();
+}
+
+/// The VM is gone with its record, and the process dies before the claim is settled: the job is over all the same.
+#[test]
+fn a_claim_whose_job_is_over_is_finished_by_the_next_life() {
+    let world = World::new(short());
+    let mut life = world.start();
+    let job = world.queue(world.job());
+    let vm = world.tell_started(job);
+    let store = Arc::clone(&world.store);
+    let die = move || {
+        store.remove_vm(&vm).unwrap();
+        panic!("a bug, as the test planned");
+    };
+    world.vms.plan(Verb::Delete, Plan::First(Box::new(die)));
+    world.end(job, "success");
+    assert!(life.wait_end().is_err(), "it panicked");
+    for vm in world.vms.vms().into_keys() {
+        world.host.forget(&vm).unwrap();
+        world.vms.lose_vm(&vm);
+    }
+    drop(life);
+    let life = world.start();
+    world.wait_said("job completed", 1);
+    assert!(world.said("job given back").is_empty());
     life.stop();
 }

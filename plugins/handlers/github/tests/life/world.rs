@@ -135,13 +135,14 @@ impl World {
         let plugin = Box::new(GithubHandler::new(self.section.clone(), desk.clone()));
         let thread = || Builder::new().name(self.name.clone());
         let handler = thread().spawn(move || plugin.run(services)).unwrap();
+        ready.recv_timeout(LIMIT).unwrap();
+        // As the daemon does it: once the handlers have read what they held.
         let janitor = has_janitor.then(|| {
             let services = self.services(&drained, &interrupted, Ready::new(|| {}));
             let janitor =
                 janitor(vec![(self.section.clone(), services)], desk, Box::new(|_, _| false)).unwrap();
             thread().spawn(move || janitor.run(&interrupted)).unwrap()
         });
-        ready.recv_timeout(LIMIT).unwrap();
         Life { drain: Some(drain), interrupt: Some(interrupt), handler: Some(handler), janitor }
     }
 
