@@ -7,8 +7,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{Anklet, LIMIT, REPO, World};
+use crate::worlds::in_worlds;
 
-use super::hosts::{Fleet, Host, handler, wait};
+use super::hosts::{FLEET_LIMIT, Fleet, Host, handler, wait, wait_within};
 use super::proxy::Proxy;
 
 const WAITS: &str = "job is waiting for registered runner";
@@ -106,6 +107,21 @@ fn a_host_is_cut_off_after_its_runner_took_the_job() {
 /// Redis is away for longer than two lives of a claim while six jobs are prepared: no claim changes hands, nothing is undone.
 #[test]
 fn redis_is_away_while_six_jobs_are_prepared() {
+    redis_is_away_for(Duration::from_secs(9), short_lived);
+}
+
+/// The same for three minutes, with claims and waits as they are by default.
+#[test]
+#[ignore = "long: see tests/long"]
+fn redis_is_away_for_three_minutes() {
+    redis_is_away_for(Duration::from_secs(180), |config| {
+        let (before, rest) = config.split_once("claim_seconds: 20\n").unwrap();
+        let (host, limits) = rest.split_once("limits:").unwrap();
+        format!("{before}{host}{}", &limits[limits.find("plugins:").unwrap()..])
+    });
+}
+
+fn redis_is_away_for(limit: Duration, settings: impl Fn(&str) -> String) {
     let world = World::new();
     let fleet = Fleet::new(&world);
     let hosts = [Host::new(), Host::new(), Host::new()];
@@ -114,26 +130,33 @@ fn redis_is_away_while_six_jobs_are_prepared() {
     let anklets: Vec<_> = hosts
         .iter()
         .zip(names)
-        .map(|(host, names)| {
-            host.anka.plan(&json!([{"match": {"verb": "start"}, "times": -1, "do": {"delay_ms": 3_000}}]));
-            host.start(&short_lived(&fleet.config(&host.home, &names.map(handler))), 2)
+        .zip(["start-runner", "cp", "start"])
+        .map(|((host, names), step)| {
+            let matching = match step {
+                "start-runner" => json!({"verb": "run", "arg_contains": step}),
+                verb => json!({"verb": verb}),
+            };
+            host.anka.plan(&json!([{"match": matching, "times": -1, "do": {"delay_ms": 3_000}}]));
+            host.start(&settings(&fleet.config(&host.home, &names.map(handler))), 2)
         })
         .collect();
-    let jobs: Vec<_> = (0..6).map(|_| world.github.create_job(world.job().steps_ms(100))).collect();
-    wait("six VMs being started", || {
-        hosts.iter().map(|host| host.anka.calls("start").len()).sum::<usize>() == 6
+    world.github.hold_assignment(true);
+    let labelled = |n| world.job_labelled(&format!("n{n}")).steps_ms(100);
+    let jobs: Vec<_> = (0..6).map(|n| world.github.create_job(labelled(n))).collect();
+    wait("six jobs in preparation", || {
+        let n_delayed = |host: &Host| host.anka.trace().iter().filter(|line| line.event == "rule").count();
+        hosts.iter().all(|host| n_delayed(host) >= 2)
     });
     fleet.redis.signal(Signal::STOP);
     let stopped_at = Instant::now();
-    let all_wait = || {
-        anklets.iter().all(|anklet| {
-            anklet.lines().iter().filter(|line| line.message() == "unable to access database").count() >= 2
-        })
+    let n_waiting = |anklet: &Anklet| {
+        anklet.lines().iter().filter(|line| line.message() == "unable to access database").count()
     };
-    wait("everybody waiting for Redis, for long", || {
-        all_wait() && stopped_at.elapsed() > Duration::from_secs(9)
+    wait_within(FLEET_LIMIT + limit, "everybody waiting for Redis, for long", || {
+        anklets.iter().all(|anklet| n_waiting(anklet) >= 2) && stopped_at.elapsed() > limit
     });
     fleet.redis.signal(Signal::CONT);
+    world.github.hold_assignment(false);
     fleet.all_ran_once(&jobs);
     assert_eq!(hosts.each_ref().map(Host::n_clones), [2, 2, 2], "no VM was made anew");
     assert_eq!(world.github.registrations().len(), 6);
@@ -145,4 +168,38 @@ fn redis_is_away_while_six_jobs_are_prepared() {
     fleet.is_clean(&hosts.each_ref());
     anklets.into_iter().for_each(Anklet::stop);
     receiver.stop();
+}
+
+/// A host is cut off at work on a VM: its job runs elsewhere, and it undoes what it made when it is back.
+#[test]
+fn a_host_is_cut_off_while_it_prepares() {
+    let commands = vec![("clone", 1), ("start", 1), ("run", 1), ("run", 2), ("run", 3)];
+    in_worlds(commands, |world, (verb, nth)| {
+        let fleet = Fleet::new(world);
+        world.github.hold_assignment(true);
+        let (proxy, hosts) = (Proxy::to(fleet.redis.port), [Host::new(), Host::new()]);
+        // Half of the delay before the work, half after it.
+        let rule = json!({"match": {"verb": verb, "nth": nth}, "do": {"delay_ms": 4_000}});
+        hosts[0].anka.arm(&rule);
+        let config = fleet.config_by(proxy.port, &hosts[0].home, &[handler("A1")]);
+        let cut_off = hosts[0].start(&short_lived(&config), 1);
+        let receiver = fleet.start_receiver();
+        let job = world.github.create_job(world.job());
+        wait("the command", || hosts[0].anka.calls(verb).len() == *nth);
+        proxy.cut();
+        let other = hosts[1].start(&short_lived(&fleet.config(&hosts[1].home, &[handler("B1")])), 1);
+        other.wait_message("job given back");
+        other.wait_messages("queued job found", 2);
+        proxy.restore();
+        cut_off.wait_message("job was picked up by another host");
+        world.github.hold_assignment(false);
+        fleet.all_ran_once(&[job]);
+        assert!(hosts[1].has_had(&world.github.job(job).runner_name.unwrap()));
+        assert_eq!((hosts[0].n_clones(), hosts[1].n_clones()), (1, 1));
+        fleet.is_clean(&hosts.each_ref());
+        wait("every runner gone", || world.github.runners(REPO).is_empty());
+        for anklet in [cut_off, other, receiver] {
+            anklet.stop();
+        }
+    });
 }

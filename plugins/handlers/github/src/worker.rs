@@ -184,6 +184,7 @@ impl Worker {
     }
 
     /// Repeats a store verb until it is answered or `ear` is cut. Broken documents are the store's affair: they read as nothing found.
+    /// The deadline of the step in hand moves by as long as the store is away: waiting for it is no sign of a hang.
     pub(crate) fn patiently<T>(
         &self,
         ear: &Ear<'_>,
@@ -191,6 +192,7 @@ impl Worker {
     ) -> Result<Result<T, Gone>, Unanswered> {
         let mut n_failures = 0;
         loop {
+            let tried_at = Instant::now();
             match verb(&*self.store) {
                 Ok(answer) => {
                     if n_failures > 0 {
@@ -205,6 +207,7 @@ impl Worker {
                     }
                     let wait = doubled(Duration::from_millis(250), n_failures, Duration::from_secs(10));
                     n_failures += 1;
+                    self.heartbeats.defer(&self.section.name, tried_at.elapsed() + wait);
                     if ear.rest_until(Instant::now() + wait) {
                         return Err(Unanswered);
                     }
