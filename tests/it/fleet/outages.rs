@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::redis_servers::nodes::{Cluster, PASSWORD};
 use crate::redis_servers::server::TestServer;
-use crate::support::{Anklet, World, spawn_at};
+use crate::support::{Anklet, TOKEN, World, spawn_at};
 
 use super::hosts::{FLEET_LIMIT, Fleet, Host, connect, handler, queued, receiver, stored, wait};
 
@@ -131,6 +131,35 @@ fn a_frozen_server_in_a_burst_loses_nothing() {
         },
     );
     goes_on(&fleet, &mac, anklets);
+}
+
+/// What was refused in an outage is asked for again, and all jobs run, each once.
+#[test]
+fn what_was_refused_comes_again() {
+    let world = World::new();
+    world.github.add_pat(TOKEN, &["repo", "admin:org", "admin:org_hook", "workflow"]);
+    let (fleet, mac) = (Fleet::new(&world), Host::new());
+    let of_hook = format!("hook_id: {}", world.hook);
+    let plugin = receiver("RECEIVER", world.port).replace("skip_redeliver: true", &of_hook);
+    let looks = "limits: {redeliver_look: 1, redeliver_pace: 0.001, redeliver_settle: 0.2, ";
+    let config = fleet.config(&world.home, &[plugin]).replace("limits: {", looks);
+    let hub = spawn_at(&world.home, &config, crate::support::bare(env!("CARGO_BIN_EXE_anklet")));
+    hub.wait_message("receiver finished starting");
+    let handlers = fleet.start(&mac, &["A1", "A2"]);
+    let create =
+        |n_jobs| (0..n_jobs).map(|_| world.github.create_job(world.job().steps_ms(50))).collect::<Vec<_>>();
+    let mut jobs = create(4);
+    fleet.redis.signal(Signal::STOP);
+    jobs.extend(create(8));
+    wait("webhooks that are refused", || {
+        world.github.deliveries().iter().filter(|one| one.status_code == 503).count() >= 4
+    });
+    fleet.redis.signal(Signal::CONT);
+    fleet.all_ran_once(&jobs);
+    assert_eq!(mac.n_clones(), 12);
+    fleet.is_clean(&[&mac]);
+    handlers.stop();
+    hub.stop();
 }
 
 /// The queue's master dies and its replica takes over.
