@@ -1,5 +1,6 @@
 //! One turn of a handler: wait until there is something to claim, claim it, see it through, settle the claim.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, select};
@@ -40,8 +41,14 @@ impl Worker {
                 take_over: self.started_at.elapsed() > self.section.claim_life,
                 claim_life: self.section.claim_life,
             };
-            match self.patiently(&self.until_stop(), |store| store.claim(&want)) {
-                Ok(Ok(ClaimAnswer::Claimed(claim))) if claim.resumed && is_first => {
+            let n_asked = Cell::new(0);
+            let claimed = self.patiently(&self.until_stop(), |store| {
+                n_asked.set(n_asked.get() + 1);
+                store.claim(&want)
+            });
+            match claimed {
+                // Asked twice, the second answer may be about a claim of this life, whose first answer was lost.
+                Ok(Ok(ClaimAnswer::Claimed(claim))) if claim.resumed && is_first && n_asked.get() == 1 => {
                     self.settle_resumed(&claim)
                 }
                 Ok(Ok(ClaimAnswer::Claimed(claim))) => self.work(*claim),

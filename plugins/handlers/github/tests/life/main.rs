@@ -11,6 +11,7 @@ mod mood;
 mod question;
 mod records;
 mod sweep;
+mod taken;
 mod undo;
 mod unknown;
 mod watch;

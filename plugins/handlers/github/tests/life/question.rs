@@ -193,3 +193,16 @@ fn a_refused_cancellation_is_tried_again_each_hour() {
         life.stop();
     }
 }
+
+/// The answer to the very first claim is lost: that the second calls it resumed is no sign of a crash.
+#[test]
+fn a_lost_answer_is_no_try() {
+    let world = World::new(short());
+    let job = world.queue(world.job());
+    world.store.lose_answers(StoreVerb::Claim, 1);
+    let life = world.start();
+    world.run_to_its_end(job);
+    let claims = world.said("queued job found");
+    assert_eq!((claims.len(), claims[0].facts["attempts"].as_str()), (1, "0"));
+    life.stop();
+}
