@@ -42,6 +42,8 @@ pub struct Delivery {
     pub is_job: bool,
     /// What happened to that job, in GitHub's word.
     pub action: String,
+    /// Whether it was asked for, and not the first try.
+    pub is_redelivery: bool,
 }
 
 /// A page of the log, newest first.
@@ -116,6 +118,8 @@ struct WrittenDelivery {
     #[serde(default)]
     event: String,
     action: Option<String>,
+    #[serde(default)]
+    redelivery: bool,
 }
 
 impl WrittenDelivery {
@@ -128,6 +132,7 @@ impl WrittenDelivery {
             is_ok: self.status.eq_ignore_ascii_case("ok") || (200..300).contains(&self.status_code),
             is_job: self.event == "workflow_job",
             action: self.action.unwrap_or_default(),
+            is_redelivery: self.redelivery,
         })
     }
 }

@@ -8,6 +8,7 @@
 
 mod delivery;
 mod form;
+mod hook_log;
 mod lost;
 mod progress;
 mod redeliver;
@@ -35,6 +36,7 @@ use anklet_plugin_api::report::Status;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
 
+use crate::hook_log::HookLog;
 use crate::redeliver::Redeliverer;
 use crate::signature::SigningKey;
 use crate::store_threads::StoreThreads;
@@ -152,9 +154,10 @@ fn redeliverer(
     let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
     let client = Client::new(&section.github, &section.limits).map_err(|error| error.to_string())?;
     let hours = if section.redeliver_hours == 0 { DEFAULT_HOURS } else { section.redeliver_hours };
+    let hook = Hook { scope: section.scope.clone(), id };
     let redeliverer = Redeliverer {
-        client: client.observed_by(shown),
-        hook: Hook { scope: section.scope.clone(), id },
+        log: Box::new(HookLog { client: client.observed_by(shown), hook }),
+        hook_id: id,
         store: Arc::clone(&services.store),
         heartbeats: services.heartbeats.clone(),
         lease: services.lessee.lease(format!("hook/{id}"), section.claim_life),

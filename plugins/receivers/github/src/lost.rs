@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use anklet_github::address::Repository;
 use anklet_github::deliveries::Delivery;
+use anklet_github::error::ClientError;
+use anklet_github::wire::Webhook;
 use anklet_plugin_api::job::{News, Phase};
 use anklet_plugin_api::store::{Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
@@ -30,20 +31,20 @@ pub(crate) struct StoreLife {
 impl Redeliverer {
     /// Looks whether the store is the one that it was, and what it lost if it is not. `life` is what an earlier look of this process knew: the store's own note
     /// of that may be lost too.
-    pub(crate) fn look_for_lost(&self, life: &mut Option<StoreLife>) -> Result<(), Cut> {
-        let Some(now) = StoreLife::now(&*self.store)? else { return Ok(()) };
+    pub(crate) fn look_for_lost(&self, life: &mut Option<StoreLife>, now: Moment) -> Result<(), Cut> {
+        let Some(now) = StoreLife::now(&*self.store, now)? else { return Ok(()) };
         let key = format!("store/{}", self.lease.name);
         let known = match life {
             Some(known) => Some(known.clone()),
             None => self.store.note(&key)?.as_deref().and_then(StoreLife::read),
         };
         if let Some(known) = known.filter(|known| known.incarnation != now.incarnation) {
-            warn!(hook = self.hook.id; "the database was restarted or replaced; jobs that it may have lost are looked for");
+            warn!(hook = self.hook_id; "the database was restarted or replaced; jobs that it may have lost are looked for");
             let since = known.seen_at.before(LOST_WINDOW);
             // Until that is done, each look does it again.
             *life = Some(known);
-            let n_asked = self.redeliver_lost(since)?;
-            info!(hook = self.hook.id, asked = n_asked; "looked for jobs that the database has lost");
+            let n_asked = self.redeliver_lost(since.max(now.seen_at.before(self.window)))?;
+            info!(hook = self.hook_id, asked = n_asked; "looked for jobs that the database has lost");
         }
         self.store.put_note(&key, &now.written())?;
         *life = Some(now);
@@ -53,12 +54,12 @@ impl Redeliverer {
     /// Looks at each `queued` that arrived since then, oldest first; how many were asked for again.
     fn redeliver_lost(&self, since: Moment) -> Result<usize, Cut> {
         let mut n_asked = 0;
-        for delivery in self.arrived(since.max(Moment::now().before(self.window)))? {
-            let Some(news) = self.delivered(&delivery)? else { continue };
+        for delivery in self.arrived(since)? {
+            let Some(news) = self.said(&delivery)? else { continue };
             if !self.is_lost(&news)? {
                 continue;
             }
-            n_asked += usize::from(self.ask_again(&delivery, &news)?);
+            n_asked += usize::from(self.send_again(&delivery.guid, delivery.id, &news)?);
             if self.ear().rest_until(Instant::now() + self.limits.redeliver_pace) {
                 return Err(Cut::Stopped);
             }
@@ -69,7 +70,7 @@ impl Redeliverer {
     fn arrived(&self, since: Moment) -> Result<Vec<Delivery>, Cut> {
         let (mut arrived, mut next) = (BTreeMap::new(), None);
         'pages: for _ in 0..MOST_PAGES {
-            let page = self.client.deliveries(&self.hook, next.as_deref(), &self.ear())?;
+            let page = self.log.page(next.as_deref(), &self.ear())?;
             for delivery in page.deliveries {
                 if delivery.delivered_at < since {
                     break 'pages;
@@ -88,6 +89,19 @@ impl Redeliverer {
         Ok(arrived)
     }
 
+    /// What a delivery said of a job; none if it was about something else, is forgotten, or cannot be read.
+    fn said(&self, delivery: &Delivery) -> Result<Option<News>, Cut> {
+        match self.log.said(delivery.id, &self.ear()) {
+            Ok(Some(Webhook::News(news))) => Ok(Some(*news)),
+            Ok(Some(Webhook::Ignored(_)) | None) => Ok(None),
+            Err(error @ ClientError::Nonsense { .. }) => {
+                warn!(deliveryID = delivery.guid.as_str(), error:% = error; "GitHub's word on a webhook cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Whether the store does not know a job that waits for a runner. One that is further gets into the store by what GitHub says of it, or it would
     /// start a second time.
     fn is_lost(&self, news: &News) -> Result<bool, Cut> {
@@ -95,8 +109,7 @@ impl Redeliverer {
             return Ok(false);
         }
         let job = &news.job;
-        let repository = Repository::from(job);
-        match self.client.job_state(repository, job.id, &self.ear()).map_err(Cut::from) {
+        match self.log.job_state(job, &self.ear()).map_err(Cut::from) {
             Ok(state) if state.phase == Phase::Queued => Ok(true),
             Ok(state) => {
                 self.store.news(&state.news(), Source::Api)?;
@@ -113,9 +126,8 @@ impl Redeliverer {
 
 impl StoreLife {
     /// None where there is nothing to lose.
-    fn now(store: &dyn Store) -> Result<Option<Self>, StoreError> {
-        let incarnation = store.incarnation()?;
-        Ok(incarnation.map(|incarnation| Self { incarnation, seen_at: Moment::now() }))
+    fn now(store: &dyn Store, seen_at: Moment) -> Result<Option<Self>, StoreError> {
+        Ok(store.incarnation()?.map(|incarnation| Self { incarnation, seen_at }))
     }
 
     fn read(note: &str) -> Option<Self> {

@@ -1,8 +1,8 @@
 //! Looks in GitHub's log for webhooks that did not arrive, and asks for them again: at the start, once in a while, and when the store
 //! came back after it had to refuse some.
 //!
-//! GitHub does not repeat a delivery by itself. One process looks after each hook: it holds a lease in the store. The moment up to which all has
-//! arrived is noted there too, so that a look goes no further back, whichever process makes it.
+//! GitHub does not repeat a delivery by itself. One process looks after each hook: it holds a lease in the store. What has been read of the log and
+//! what has not arrived is noted there too, so that a look reads only what is new, whichever process makes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, at, select};
 use log::{debug, error, info, warn};
 
-use anklet_github::client::Client;
-use anklet_github::deliveries::{Delivery, Hook};
+use anklet_github::deliveries::Delivery;
 use anklet_github::error::ClientError;
 use anklet_github::wire::Webhook;
 use anklet_plugin_api::ear::Ear;
@@ -26,8 +25,9 @@ use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::{Lease, Leased, Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
 
+use crate::hook_log::Log;
 use crate::lost::StoreLife;
-use crate::progress::Progress;
+use crate::progress::{Failed, Progress};
 
 /// Pages of a hundred deliveries that one look reads at most.
 pub(crate) const MOST_PAGES: usize = 80;
@@ -36,8 +36,8 @@ const MOST_REDELIVERIES: usize = 80;
 
 /// Looks after one hook.
 pub(crate) struct Redeliverer {
-    pub(crate) client: Client,
-    pub(crate) hook: Hook,
+    pub(crate) log: Box<dyn Log>,
+    pub(crate) hook_id: u64,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) lease: Lease,
@@ -52,6 +52,7 @@ pub(crate) struct Redeliverer {
 }
 
 /// Why a look did not come to its end.
+#[derive(Debug)]
 pub(crate) enum Cut {
     Stopped,
     Store(StoreError),
@@ -73,11 +74,39 @@ impl From<ClientError> for Cut {
     }
 }
 
-/// What one look found, by event, oldest first.
+/// What a process remembers from look to look. After a restart it is found out again.
 #[derive(Default)]
-struct Found {
-    delivered: BTreeSet<String>,
-    failed: BTreeMap<String, Delivery>,
+pub(crate) struct Known {
+    /// Events that are not worth a redelivery, with the moments at which they were sent.
+    needless: BTreeMap<String, Moment>,
+    /// What the events said that have not arrived.
+    news: BTreeMap<String, News>,
+    /// What the last look noted, and all that it could not note.
+    progress: Option<(String, Progress)>,
+    /// Which life of the store was seen last.
+    life: Option<StoreLife>,
+}
+
+impl Known {
+    /// How far the looks have come: what is remembered, if nobody else has looked since, else what is noted.
+    fn take_up(&mut self, note: Option<String>, window_begins: Moment) -> Progress {
+        match self.progress.take() {
+            Some((written, mut progress)) if Some(&written) == note.as_ref() => {
+                progress.move_window(window_begins);
+                progress
+            }
+            Some(_) | None => Progress::read(note.as_deref(), window_begins),
+        }
+    }
+}
+
+/// What became of asking for one delivery.
+enum Asked {
+    Sent,
+    /// It can be of no use, or GitHub will not.
+    Needless,
+    /// GitHub's answer could not be used; another look may have more luck.
+    Unread,
 }
 
 impl Redeliverer {
@@ -90,11 +119,9 @@ impl Redeliverer {
     }
 
     fn run(self) {
-        // Events that are not worth a redelivery, with the moments at which they leave the window.
-        let mut needless = BTreeMap::new();
-        let mut life = None;
+        let mut known = Known::default();
         loop {
-            let wait = match self.look(&mut needless, &mut life) {
+            let wait = match self.look(&mut known, Moment::now()) {
                 Ok(()) => self.limits.redeliver_look,
                 Err(Cut::Stopped) => break,
                 Err(Cut::Store(error)) => {
@@ -102,7 +129,7 @@ impl Redeliverer {
                     self.limits.redeliver_settle
                 }
                 Err(Cut::GitHub(error)) => {
-                    warn!(hook = self.hook.id, error:% = error; "cannot look for missed webhooks; it is tried again later");
+                    warn!(hook = self.hook_id, error:% = error; "cannot look for missed webhooks; it is tried again later");
                     self.limits.redeliver_look
                 }
             };
@@ -126,70 +153,54 @@ impl Redeliverer {
         Ear::to_stop(&self.stop)
     }
 
-    fn look(&self, needless: &mut BTreeMap<String, Moment>, life: &mut Option<StoreLife>) -> Result<(), Cut> {
+    pub(crate) fn look(&self, known: &mut Known, now: Moment) -> Result<(), Cut> {
         match self.store.lease(&self.lease)? {
             Leased::Ours => self.heartbeats.keep_lease(&self.store, self.lease.clone()),
             Leased::Theirs { .. } => return Ok(()),
         }
-        self.look_for_lost(life)?;
+        self.look_for_lost(&mut known.life, now)?;
         let key = format!("redeliver/{}", self.lease.name);
-        let window_begins = Moment::now().before(self.window);
-        let mut progress = Progress::read(self.store.note(&key)?.as_deref(), window_begins);
-        let mut found = Found::default();
-        self.read_log(&mut progress, &mut found)?;
-        needless.retain(|_, delivered_at| *delivered_at >= window_begins);
-        found.failed.retain(|guid, _| !found.delivered.contains(guid));
-        let mut failed: Vec<_> = found.failed.into_values().collect();
-        failed.sort_by_key(|delivery| (delivery.delivered_at, delivery.id));
-        let mut n_asked = 0;
-        for delivery in &failed {
-            if needless.contains_key(&delivery.guid) {
-                continue;
-            }
-            progress.still_failing(delivery.delivered_at);
-            if n_asked >= MOST_REDELIVERIES {
-                break;
-            }
-            n_asked += 1;
-            if !self.redeliver(delivery)? {
-                needless.insert(delivery.guid.clone(), delivery.delivered_at);
-            }
-            if self.ear().rest_until(Instant::now() + self.limits.redeliver_pace) {
-                return Err(Cut::Stopped);
-            }
-        }
-        self.store.put_note(&key, &progress.written())?;
-        debug!(hook = self.hook.id, failed = failed.len(), asked = n_asked; "looked for missed webhooks");
+        let mut progress = known.take_up(self.store.note(&key)?, now.before(self.window));
+        self.read_log(&mut progress, &known.needless)?;
+        // Also where GitHub does not answer to the end, what was read need not be read again.
+        let asked = self.ask_for_failed(&mut progress, known);
+        known.needless.retain(|_, sent_at| *sent_at >= progress.floor());
+        known.news.retain(|guid, _| progress.failed.contains_key(guid));
+        let (note, n_failed) = (progress.written(), progress.failed.len());
+        self.store.put_note(&key, &note)?;
+        known.progress = Some((note, progress));
+        let n_asked = asked?;
+        debug!(hook = self.hook_id, failed = n_failed, asked = n_asked; "looked for missed webhooks");
         Ok(())
     }
 
-    /// Reads the log from its newest page, or from where the last look ended early, down to what is known to be delivered.
-    fn read_log(&self, progress: &mut Progress, found: &mut Found) -> Result<(), Cut> {
+    /// Reads the log from its newest page, or from where the last look ended early, down to what has been read before.
+    fn read_log(&self, progress: &mut Progress, needless: &BTreeMap<String, Moment>) -> Result<(), Cut> {
+        let mut seen = Seen::default();
         let mut next = progress.page.take();
         for _ in 0..MOST_PAGES {
-            let page = match self.client.deliveries(&self.hook, next.as_deref(), &self.ear()) {
+            let page = match self.log.page(next.as_deref(), &self.ear()) {
                 // A saved address may have outlived what it pointed to.
                 Err(
                     ClientError::NotFound { .. }
                     | ClientError::Unprocessable { .. }
                     | ClientError::Nonsense { .. },
-                ) if next.is_some() => self.client.deliveries(&self.hook, None, &self.ear())?,
+                ) if next.is_some() => self.log.page(None, &self.ear())?,
                 page => page?,
             };
             for delivery in page.deliveries {
                 if delivery.delivered_at < progress.floor() {
+                    progress.came_down();
                     return Ok(());
                 }
                 progress.saw(delivery.delivered_at);
-                if delivery.is_ok {
-                    found.delivered.insert(delivery.guid);
-                } else if delivery.is_job {
-                    // The last try of an event is the first in the log.
-                    found.failed.entry(delivery.guid.clone()).or_insert(delivery);
+                if !needless.contains_key(&delivery.guid) {
+                    seen.take_in(delivery, progress);
                 }
             }
             next = page.next;
             if next.is_none() {
+                progress.came_down();
                 return Ok(());
             }
         }
@@ -197,39 +208,78 @@ impl Redeliverer {
         Ok(())
     }
 
-    /// Asks for one delivery again, if that can still be of use; false if it cannot.
-    fn redeliver(&self, delivery: &Delivery) -> Result<bool, Cut> {
-        let Some(news) = self.delivered(delivery)? else { return Ok(false) };
-        let is_needless = match self.noted(&news)? {
+    /// Asks for what has not arrived, oldest first; how many that were. Where it is too much for one look, what was asked for less often comes first.
+    fn ask_for_failed(&self, progress: &mut Progress, known: &mut Known) -> Result<usize, Cut> {
+        let mut due: Vec<_> = progress.failed.clone().into_iter().collect();
+        due.sort_by_key(|(_, failed)| (failed.n_asked, failed.since, failed.id));
+        due.truncate(MOST_REDELIVERIES);
+        due.sort_by_key(|(_, failed)| (failed.since, failed.id));
+        let mut n_asked = 0;
+        for (guid, failed) in due {
+            match self.ask_for(&guid, &failed, known)? {
+                Asked::Needless => {
+                    progress.failed.remove(&guid);
+                    known.needless.insert(guid, failed.since);
+                    continue;
+                }
+                Asked::Sent => n_asked += 1,
+                Asked::Unread => {}
+            }
+            if let Some(failed) = progress.failed.get_mut(&guid) {
+                failed.n_asked = failed.n_asked.saturating_add(1);
+            }
+            if self.ear().rest_until(Instant::now() + self.limits.redeliver_pace) {
+                return Err(Cut::Stopped);
+            }
+        }
+        Ok(n_asked)
+    }
+
+    /// Asks for one delivery again, if that can still be of use.
+    fn ask_for(&self, guid: &str, failed: &Failed, known: &mut Known) -> Result<Asked, Cut> {
+        if !known.news.contains_key(guid) {
+            match self.log.said(failed.id, &self.ear()) {
+                Ok(Some(Webhook::News(news))) => drop(known.news.insert(guid.to_owned(), *news)),
+                Ok(Some(Webhook::Ignored(_)) | None) => return Ok(Asked::Needless),
+                // One delivery that cannot be read must not keep the others from being asked for.
+                Err(error @ ClientError::Nonsense { .. }) => {
+                    warn!(deliveryID = guid, error:% = error; "GitHub's word on a missed webhook cannot be read");
+                    return Ok(Asked::Unread);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(news) = known.news.get(guid) else { return Ok(Asked::Unread) };
+        if self.is_over(news)? {
+            return Ok(Asked::Needless);
+        }
+        Ok(if self.send_again(guid, failed.id, news)? { Asked::Sent } else { Asked::Needless })
+    }
+
+    /// Has GitHub send this again; false if it will not.
+    pub(crate) fn send_again(&self, guid: &str, id: u64, news: &News) -> Result<bool, Cut> {
+        let action = match &news.phase {
+            Phase::Queued => "queued",
+            Phase::InProgress { .. } => "in_progress",
+            Phase::Completed { .. } => "completed",
+        };
+        let job = news.job.id.0;
+        info!(deliveryID = guid, action, workflowJobID = job; "redelivering hook");
+        let is_sent = self.log.send_again(id, &self.ear())?;
+        if !is_sent {
+            error!(deliveryID = guid, workflowJobID = job; "GitHub will not deliver this webhook again");
+        }
+        Ok(is_sent)
+    }
+
+    /// Whether the store knows that the job has ended, or has nothing to do with it.
+    fn is_over(&self, news: &News) -> Result<bool, StoreError> {
+        Ok(match self.noted(news)? {
             Noted::Ended => true,
             // Of a job that is unknown because its `queued` was lost too, the end is of no use, but a tombstone keeps that from starting it late.
             Noted::NotOurs => !news.for_us && news.phase.runner().is_none(),
             Noted::Enqueued | Noted::Moved | Noted::Known => false,
-        };
-        if is_needless { Ok(false) } else { self.ask_again(delivery, &news) }
-    }
-
-    /// What a delivery said of a job; none if it was about something else, or is forgotten.
-    pub(crate) fn delivered(&self, delivery: &Delivery) -> Result<Option<News>, Cut> {
-        Ok(match self.client.delivered(&self.hook, delivery.id, &self.ear())? {
-            Some(Webhook::News(news)) => Some(*news),
-            Some(Webhook::Ignored(_)) | None => None,
         })
-    }
-
-    /// Asks GitHub to send this again; false if it will not.
-    pub(crate) fn ask_again(&self, delivery: &Delivery, news: &News) -> Result<bool, Cut> {
-        info!(
-            deliveryID = delivery.guid.as_str(),
-            action = delivery.action.as_str(),
-            workflowJobID = news.job.id.0;
-            "redelivering hook"
-        );
-        let is_sent = self.client.redeliver(&self.hook, delivery.id, &self.ear())?;
-        if !is_sent {
-            error!(deliveryID = delivery.guid.as_str(), workflowJobID = news.job.id.0; "GitHub will not deliver this webhook again");
-        }
-        Ok(is_sent)
     }
 
     /// What the store knows of a job. One that nobody has is told of as if it were not for us: that stores nothing, and says whether it has ended.
@@ -238,3 +288,36 @@ impl Redeliverer {
         self.store.news(&probe, Source::Webhook)
     }
 }
+
+/// What was seen of the log in this look, which goes from the newest delivery to the oldest.
+#[derive(Default)]
+struct Seen {
+    delivered: BTreeSet<String>,
+    /// The last try of each event that failed.
+    last_tries: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    fn take_in(&mut self, delivery: Delivery, progress: &mut Progress) {
+        let Delivery { id, guid, delivered_at, is_ok, is_job, is_redelivery, .. } = delivery;
+        if is_ok {
+            progress.failed.remove(&guid);
+            self.delivered.insert(guid);
+            return;
+        }
+        if !is_job || self.delivered.contains(&guid) {
+            return;
+        }
+        let id = *self.last_tries.entry(guid.clone()).or_insert(id);
+        match progress.failed.get_mut(&guid) {
+            Some(failed) => failed.id = id,
+            // An event whose first try is not in the window has left it, however often it was tried again.
+            None if is_redelivery => {}
+            None => drop(progress.failed.insert(guid, Failed { id, since: delivered_at, n_asked: 0 })),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "redeliver_tests.rs"]
+mod tests;

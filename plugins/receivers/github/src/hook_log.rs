@@ -1,0 +1,49 @@
+//! GitHub's log of what a webhook has sent, as the looks use it. It stands alone so that a month of looks can be tried in seconds.
+
+use anklet_plugin_api::ear::Ear;
+use anklet_plugin_api::job::Job;
+
+use anklet_github::address::Repository;
+use anklet_github::client::Client;
+use anklet_github::deliveries::{DeliveryPage, Hook};
+use anklet_github::error::ClientError;
+use anklet_github::wire::{JobState, Webhook};
+
+/// What can be asked of it, and of the jobs that it tells of; each a call of GitHub's API.
+pub(crate) trait Log: Send {
+    /// The newest page, or the one that an earlier page named as its next.
+    fn page(&self, at: Option<&str>, ear: &Ear) -> Result<DeliveryPage, ClientError>;
+
+    /// What a delivery said; none if it cannot be known any more.
+    fn said(&self, id: u64, ear: &Ear) -> Result<Option<Webhook>, ClientError>;
+
+    /// Has a delivery sent again; false if GitHub will not.
+    fn send_again(&self, id: u64, ear: &Ear) -> Result<bool, ClientError>;
+
+    /// How far a job is now.
+    fn job_state(&self, job: &Job, ear: &Ear) -> Result<JobState, ClientError>;
+}
+
+/// The log of a hook, read with a client's credentials.
+pub(crate) struct HookLog {
+    pub(crate) client: Client,
+    pub(crate) hook: Hook,
+}
+
+impl Log for HookLog {
+    fn page(&self, at: Option<&str>, ear: &Ear) -> Result<DeliveryPage, ClientError> {
+        self.client.deliveries(&self.hook, at, ear)
+    }
+
+    fn said(&self, id: u64, ear: &Ear) -> Result<Option<Webhook>, ClientError> {
+        self.client.delivered(&self.hook, id, ear)
+    }
+
+    fn send_again(&self, id: u64, ear: &Ear) -> Result<bool, ClientError> {
+        self.client.redeliver(&self.hook, id, ear)
+    }
+
+    fn job_state(&self, job: &Job, ear: &Ear) -> Result<JobState, ClientError> {
+        self.client.job_state(Repository::from(job), job.id, ear)
+    }
+}
