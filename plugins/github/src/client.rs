@@ -20,6 +20,7 @@ use crate::credentials::{Credentials, Subject};
 use crate::error::{CallName, ClientError};
 use crate::exchange::{Exchanger, Outgoing};
 use crate::ledger::Ledger;
+use crate::memory::{Known, Memory};
 use crate::observer::CallObserver;
 use crate::retry::Retry;
 
@@ -36,6 +37,7 @@ pub struct Client {
     observer: Option<Arc<dyn CallObserver>>,
     /// The numbers of runner groups, by the scope's path and the group's name.
     pub(crate) groups: Mutex<BTreeMap<(String, String), u64>>,
+    memory: Memory,
 }
 
 /// A call that is about to be made.
@@ -47,6 +49,15 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Option<Vec<u8>>,
     /// Statuses outside of 200 to 299 that the caller knows how to take.
     pub(crate) expected: &'static [u16],
+    /// It is asked again and again, so that its answer is worth remembering.
+    pub(crate) is_polled: bool,
+}
+
+impl Call<'_> {
+    /// The same call, as one that is asked again and again.
+    pub(crate) fn polled(self) -> Self {
+        Self { is_polled: true, ..self }
+    }
 }
 
 /// Where a call goes.
@@ -70,6 +81,7 @@ impl Client {
             limits: limits.clone(),
             observer: None,
             groups: Mutex::default(),
+            memory: Memory::default(),
         })
     }
 
@@ -170,7 +182,10 @@ impl Client {
             Target::Url(url) => url.clone(),
         };
         let authorization = authorization.clone();
-        let outgoing = Outgoing { call: call.name, url: url.clone(), authorization, body: call.body.clone() };
+        let known = if call.is_polled { self.memory.take(&url) } else { None };
+        let known_tag = known.as_ref().map(|known| known.tag.clone());
+        let body = call.body.clone();
+        let outgoing = Outgoing { call: call.name, url: url.clone(), authorization, known_tag, body };
         let began_at = Instant::now();
         let result = self.exchanger.exchange(outgoing, ear);
         let took = began_at.elapsed();
@@ -180,7 +195,18 @@ impl Client {
         }
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         debug!(method = call.name.method, url = url.as_str(), status:? = status, millis; "github call");
-        let answer = result?;
+        let mut answer = match result {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.memory.put(known);
+                return Err(error);
+            }
+        };
+        if call.is_polled {
+            let (whole, known) = Known::complete(known, &url, answer);
+            self.memory.put(known);
+            answer = whole;
+        }
         ledger.note(&answer.headers);
         if answer.status.is_success() || call.expected.contains(&answer.status.as_u16()) {
             ledger.well();

@@ -289,6 +289,55 @@ fn what_an_operator_must_mend_is_named() {
     assert!(error.to_string().contains("`token`"), "{error}");
 }
 
+/// An answer with a tag.
+fn tagged(tag: &str, body: &str) -> Step {
+    Step::Answer(200, vec![("ETag", tag.to_owned())], body.into())
+}
+
+#[test]
+fn what_has_not_changed_is_not_sent_again() {
+    let job = |status: &str| format!(r#"{{"id":7,"run_id":8,"labels":[],"status":"{status}"}}"#);
+    let not_modified = || Step::Answer(304, vec![("ETag", "\"a\"".to_owned())], Vec::new());
+    let server = Server::new([
+        tagged("\"a\"", &job("queued")),
+        not_modified(),
+        answer(502, ""),
+        not_modified(),
+        tagged("\"b\"", &job("in_progress")),
+        answer(200, job("completed")),
+        answer(200, job("completed")),
+    ]);
+    let client = server.client();
+    let ask = || client.job_state(REPOSITORY, anklet_plugin_api::job::JobId(7), &Ear::deaf()).unwrap();
+    let states: Vec<_> = (0..6).map(|_| ask().status.to_string()).collect();
+    assert_eq!(states, ["queued", "queued", "queued", "in_progress", "completed", "completed"]);
+    let tags: Vec<_> = (0..7).map(|_| server.asked().headers.get("if-none-match").cloned()).collect();
+    let tag = |tag: &str| Some(format!("\"{tag}\""));
+    assert_eq!(tags, [None, tag("a"), tag("a"), tag("a"), tag("a"), tag("b"), None]);
+}
+
+#[test]
+fn what_is_remembered_is_little() {
+    let large =
+        format!(r#"{{"id":7,"run_id":8,"labels":[],"status":"queued","x":"{}"}}"#, "x".repeat(64 * 1024));
+    let server = Server::new([tagged("\"a\"", &large), tagged("\"a\"", &large)]);
+    let client = server.client();
+    for _ in 0..2 {
+        client.job_state(REPOSITORY, anklet_plugin_api::job::JobId(7), &Ear::deaf()).unwrap();
+        assert!(!server.asked().headers.contains_key("if-none-match"));
+    }
+    let job =
+        |id: u64| tagged("\"a\"", &format!(r#"{{"id":{id},"run_id":8,"labels":[],"status":"queued"}}"#));
+    let ids = || (0..9).chain([8, 0]);
+    let server = Server::new(ids().map(job));
+    let client = server.client();
+    ids().for_each(|id| {
+        drop(client.job_state(REPOSITORY, anklet_plugin_api::job::JobId(id), &Ear::deaf()).unwrap())
+    });
+    let known: Vec<_> = ids().map(|_| server.asked().headers.contains_key("if-none-match")).collect();
+    assert_eq!(known[9..], [true, false], "the ninth is known, the first of nine is not any more");
+}
+
 #[test]
 fn a_packed_body_is_unpacked() {
     // {"token":"zipped"}

@@ -28,7 +28,7 @@ pub(crate) enum Subject<'a> {
 pub(crate) struct Credentials {
     api_url: String,
     token: Option<Secret>,
-    app: Option<App>,
+    app: Option<Arc<App>>,
 }
 
 enum Credential<'a> {
@@ -39,7 +39,7 @@ enum Credential<'a> {
 impl Credentials {
     /// The error says what is wrong with the App's key.
     pub(crate) fn new(access: &GithubAccess) -> Result<Self, String> {
-        let app = access.app.as_ref().map(App::new).transpose()?;
+        let app = access.app.as_ref().map(|app| App::shared(&access.api_url, app)).transpose()?;
         Ok(Self { api_url: access.api_url.clone(), token: access.token.clone(), app })
     }
 
@@ -73,7 +73,7 @@ impl Credentials {
     /// less and has more calls.
     fn credential(&self, subject: Subject) -> Option<Credential<'_>> {
         let token = self.token.as_ref().map(Credential::Token);
-        let app = self.app.as_ref().map(Credential::App);
+        let app = self.app.as_deref().map(Credential::App);
         match subject {
             Subject::Runners(Scope::Enterprise { .. }) => token.or(app),
             Subject::Runners(Scope::Repository { .. } | Scope::Organization { .. })

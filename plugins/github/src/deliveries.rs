@@ -64,6 +64,8 @@ impl Client {
         ear: &Ear,
     ) -> Result<DeliveryPage, ClientError> {
         let mut call = hook_call(LIST, hook, "?per_page=100");
+        // Older pages are read once.
+        call.is_polled = page.is_none();
         if let Some(page) = page {
             let nonsense = |what| ClientError::Nonsense { call: LIST, what };
             call.target = Target::Url(self.base().follow(page).map_err(nonsense)?);
@@ -103,7 +105,7 @@ impl Client {
 
 fn hook_call<'a>(name: CallName, hook: &'a Hook, below: &str) -> Call<'a> {
     let target = Target::Path(format!("{}/hooks/{}/deliveries{below}", scope_path(&hook.scope), hook.id));
-    Call { name, target, subject: Subject::Runners(&hook.scope), body: None, expected: &[] }
+    Call { name, target, subject: Subject::Runners(&hook.scope), body: None, expected: &[], is_polled: false }
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use anklet_plugin_api::ear::{Ear, Heard};
 use anklet_plugin_api::section::Secret;
 use crossbeam_channel::bounded;
 use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, LOCATION};
 use ureq::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::address::Base;
@@ -31,6 +31,8 @@ pub(crate) struct Outgoing {
     pub(crate) call: CallName,
     pub(crate) url: String,
     pub(crate) authorization: Secret,
+    /// The tag of the answer that is known already.
+    pub(crate) known_tag: Option<HeaderValue>,
     pub(crate) body: Option<Vec<u8>>,
 }
 
@@ -126,11 +128,14 @@ fn send(
         .map_err(|_| setup("the token holds characters that no token has"))?;
     authorization.set_sensitive(true);
     let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| setup("its method is unknown"))?;
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(url)
         .header(AUTHORIZATION, authorization)
         .header("X-GitHub-Api-Version", "2022-11-28");
+    if let Some(tag) = &outgoing.known_tag {
+        request = request.header(IF_NONE_MATCH, tag);
+    }
     let sent = match (&outgoing.body, call.method) {
         (Some(body), _) => request
             .header(CONTENT_TYPE, "application/json")

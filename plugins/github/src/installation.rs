@@ -1,9 +1,9 @@
 //! A GitHub App at work: which of its installations answers for an account, and that installation's tokens of an hour, each asked for
 //! once and shared until shortly before its end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::ear::{Ear, Heard};
@@ -61,13 +61,23 @@ impl Drop for Taken {
 }
 
 impl App {
-    /// The error says what is wrong with the key.
-    pub(crate) fn new(credentials: &AppCredentials) -> Result<Self, String> {
-        Ok(Self {
-            identity: Identity::new(credentials)?,
-            installation_id: credentials.installation_id,
-            slots: Mutex::default(),
-        })
+    /// The App of these credentials at that API: one for all clients of the process that have the same, so that they share its tokens. The error says
+    /// what is wrong with the key.
+    pub(crate) fn shared(api_url: &str, credentials: &AppCredentials) -> Result<Arc<Self>, String> {
+        static APPS: Mutex<BTreeMap<String, Weak<App>>> = Mutex::new(BTreeMap::new());
+        let AppCredentials { id, installation_id, private_key } = credentials;
+        // A fingerprint: what is kept need not hold secrets.
+        let key = ring::digest::digest(&ring::digest::SHA256, private_key.reveal().as_bytes());
+        let name = format!("{api_url} {id} {installation_id:?} {:x?}", key.as_ref());
+        let mut apps = APPS.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.retain(|_, app| app.strong_count() > 0);
+        if let Some(app) = apps.get(&name).and_then(Weak::upgrade) {
+            return Ok(app);
+        }
+        let identity = Identity::new(credentials)?;
+        let app = Arc::new(Self { identity, installation_id: *installation_id, slots: Mutex::default() });
+        apps.insert(name, Arc::downgrade(&app));
+        Ok(app)
     }
 
     /// Which installation answers for the subject, in words of our own; none for the App itself.
@@ -216,7 +226,7 @@ fn account(subject: Subject) -> (Vec<String>, String) {
 }
 
 fn app_call(name: CallName, path: String, expected: &'static [u16]) -> Call<'static> {
-    Call { name, target: Target::Path(path), subject: Subject::App, body: None, expected }
+    Call { name, target: Target::Path(path), subject: Subject::App, body: None, expected, is_polled: false }
 }
 
 #[derive(Deserialize)]

@@ -93,7 +93,14 @@ impl Client {
         }
         let path = format!("{}/actions/runner-groups?per_page=100", scope_path(scope));
         let subject = Subject::Runners(scope);
-        let call = Call { name: LIST_GROUPS, target: Target::Path(path), subject, body: None, expected: &[] };
+        let call = Call {
+            name: LIST_GROUPS,
+            target: Target::Path(path),
+            subject,
+            body: None,
+            expected: &[],
+            is_polled: false,
+        };
         let found = self.pages(call, ear, |page| {
             let page: WrittenGroups = page.json()?;
             let group = page.runner_groups.into_iter().find(|group| group.name.eq_ignore_ascii_case(name));

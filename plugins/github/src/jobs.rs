@@ -44,8 +44,8 @@ pub struct Refusal {
 impl Client {
     /// How far a job is, at this moment. [`ClientError::NotFound`] says that GitHub did not find it in three tries.
     pub fn job_state(&self, repository: Repository, id: JobId, ear: &Ear) -> Result<JobState, ClientError> {
-        let answer =
-            self.call(&repository_call(GET_JOB, repository, &format!("/actions/jobs/{id}"), &[]), ear)?;
+        let call = repository_call(GET_JOB, repository, &format!("/actions/jobs/{id}"), &[]).polled();
+        let answer = self.call(&call, ear)?;
         let written: WrittenJob = answer.json()?;
         let state = written.state(repository.owner, repository.repo);
         let state = state.map_err(|error| answer.nonsense(error.to_string()))?;
@@ -64,7 +64,7 @@ impl Client {
     ) -> Result<Vec<JobState>, ClientError> {
         let below = format!("/actions/runs/{id}/jobs?filter=latest&per_page=100");
         let mut states = Vec::new();
-        self.pages(repository_call(LIST_RUN_JOBS, repository, &below, &[]), ear, |page| {
+        self.pages(repository_call(LIST_RUN_JOBS, repository, &below, &[]).polled(), ear, |page| {
             let written: WrittenJobs = page.json()?;
             for job in written.jobs {
                 let state = job.state(repository.owner, repository.repo);
@@ -113,7 +113,7 @@ fn repository_call<'a>(
     expected: &'static [u16],
 ) -> Call<'a> {
     let target = Target::Path(format!("{}{below}", repository.path()));
-    Call { name, target, subject: Subject::Repository(repository), body: None, expected }
+    Call { name, target, subject: Subject::Repository(repository), body: None, expected, is_polled: false }
 }
 
 #[derive(Deserialize)]

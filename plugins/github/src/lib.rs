@@ -19,6 +19,7 @@ pub mod jit;
 pub mod jobs;
 pub mod labels;
 mod ledger;
+mod memory;
 pub mod observer;
 mod paging;
 mod retry;

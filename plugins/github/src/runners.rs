@@ -140,7 +140,7 @@ impl Client {
 
     /// The runner programs that GitHub offers to `scope`. Entries without address, file name or version are left out.
     pub fn downloads(&self, scope: &Scope, ear: &Ear) -> Result<Vec<RunnerDownload>, ClientError> {
-        let answer = self.call(&runners_call(LIST_DOWNLOADS, scope, "/downloads", &[]), ear)?;
+        let answer = self.call(&runners_call(LIST_DOWNLOADS, scope, "/downloads", &[]).polled(), ear)?;
         Ok(downloads(&answer)?.into_iter().filter_map(WrittenDownload::checked).collect())
     }
 }
@@ -152,7 +152,7 @@ pub(crate) fn runners_call<'a>(
     expected: &'static [u16],
 ) -> Call<'a> {
     let target = Target::Path(format!("{}/actions/runners{below}", scope_path(scope)));
-    Call { name, target, subject: Subject::Runners(scope), body: None, expected }
+    Call { name, target, subject: Subject::Runners(scope), body: None, expected, is_polled: false }
 }
 
 fn downloads(answer: &Answer) -> Result<Vec<WrittenDownload>, ClientError> {

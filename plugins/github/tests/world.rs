@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
+use anklet_github::deliveries::Hook;
 use anklet_github::error::{CallName, ClientError};
 use anklet_github::jit::JitAnswer;
 use anklet_github::jobs::Cancellation;
@@ -173,6 +174,59 @@ fn an_expired_installation_token_is_replaced() {
     github.expire_installation_tokens();
     client.see_repository(REPOSITORY, &Ear::deaf()).unwrap();
     assert_eq!(github.requests_to("POST", "/app/installations/*/access_tokens").len(), 2);
+}
+
+/// Fifty calls find the token expired in the same moment, and those of another plugin with the same App too: one asks for a new one.
+#[test]
+fn many_find_the_token_expired_and_one_renews_it() {
+    let github = github();
+    let clients = [client(&github, None, Some("Iv1.abc")), client(&github, None, Some("Iv1.abc"))];
+    clients.iter().for_each(|client| client.see_repository(REPOSITORY, &Ear::deaf()).unwrap());
+    let n_tokens = || github.requests_to("POST", "/app/installations/*/access_tokens").len();
+    assert_eq!(n_tokens(), 1, "both plugins share it");
+    github.expire_installation_tokens();
+    let gate = std::sync::Barrier::new(50);
+    std::thread::scope(|scope| {
+        for n in 0..50 {
+            let (client, gate) = (&clients[n % 2], &gate);
+            scope.spawn(move || {
+                gate.wait();
+                client.see_repository(REPOSITORY, &Ear::deaf()).unwrap();
+            });
+        }
+    });
+    assert_eq!(n_tokens(), 2);
+    let asked = github.requests_to("GET", "/repos/acme/app");
+    let refused = asked.iter().filter(|request| request.status() == Some(401)).count();
+    assert!(refused >= 1 && asked.len() == 2 + 50 + refused, "{refused} of {}", asked.len());
+    assert_eq!(github.violations(), [""; 0]);
+}
+
+/// What is asked again and again costs nothing of the limit while nothing changes.
+#[test]
+fn an_unchanged_answer_is_free() {
+    let github = github();
+    github.add_pat("ghp_hooks", &["repo"]);
+    let client = client(&github, Some("ghp_hooks"), None);
+    let ear = Ear::deaf();
+    let job = github.create_job(JobSpec::new("acme/app", &["anka-template:U"]));
+    let run = RunId(github.job(job).run_id);
+    let hook = Hook {
+        scope: scopes()[0].0.clone(),
+        id: github.add_hook("acme/app", "http://127.0.0.1:9/nobody", "s"),
+    };
+    let ask_all = || {
+        assert_eq!(client.job_state(REPOSITORY, JobId(job), &ear).unwrap().status, JobStatus::Queued);
+        assert_eq!(client.run_jobs(REPOSITORY, run, &ear).unwrap().len(), 1);
+        assert!(client.deliveries(&hook, None, &ear).unwrap().deliveries.is_empty());
+        assert!(!client.downloads(&scopes()[0].0, &ear).unwrap().is_empty());
+        client.standing(REPOSITORY).unwrap().remaining
+    };
+    let remaining = ask_all();
+    assert_eq!((ask_all(), ask_all()), (remaining, remaining));
+    assert_eq!(github.requests().iter().filter(|request| request.status() == Some(304)).count(), 8);
+    github.set_job_status(job, fake_github::JobStatus::Waiting);
+    assert_eq!(client.job_state(REPOSITORY, JobId(job), &ear).unwrap().status, JobStatus::Waiting);
 }
 
 #[test]
