@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use anklet_plugin_api::job::Image;
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 
 use crate::hub::KnownArchives;
 use crate::sources::Sources;
 use crate::verdicts::Verdicts;
+
+/// Templates whose old runners are remembered as told.
+const MOST_STALE_RUNNERS: usize = 1_000;
 
 /// Shared by all handlers of the process and the janitor.
 #[derive(Clone)]
@@ -22,6 +26,7 @@ pub struct Desk {
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) archives: KnownArchives,
+    stale_runners: Arc<Mutex<BTreeSet<String>>>,
     started_at: Arc<AtomicI64>,
     left: Sender<()>,
     leavings: Receiver<()>,
@@ -35,6 +40,7 @@ impl Default for Desk {
             verdicts: Arc::default(),
             sources: Arc::default(),
             archives: Arc::default(),
+            stale_runners: Arc::default(),
             started_at: Arc::default(),
             left,
             leavings,
@@ -78,6 +84,15 @@ impl Desk {
     /// Whether a job went in progress since then.
     pub(crate) fn started_since(&self, moment: Moment) -> bool {
         self.started_at.load(Ordering::Relaxed) > moment.0
+    }
+
+    /// Whether it is news that the template's runner is not of the version that GitHub wants: that is worth a line for each new version.
+    pub(crate) fn is_first_stale_runner(&self, image: &Image, wanted: &str) -> bool {
+        let mut known = self.stale_runners.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MOST_STALE_RUNNERS {
+            known.clear();
+        }
+        known.insert(format!("{}:{} {wanted}", image.template, image.tag.as_deref().unwrap_or_default()))
     }
 
     /// Becomes ready when something was left.

@@ -139,6 +139,10 @@ impl Janitor {
             return false;
         };
         if record.stage < Stage::Deleting && record.registering_at.is_some() {
+            // GitHub allows no call now, for an hour perhaps. Records that need none must not wait behind this one.
+            if site.hub.paused_until().is_some() {
+                return false;
+            }
             match site.hub.fence(&record, &site.until_stop()) {
                 Ok(Fence::Removed) => {}
                 Ok(Fence::NotListed) if site.list_lag_left(&record).is_zero() => {}

@@ -140,7 +140,17 @@ impl Worker {
             self.ask_hub(claim, hand, "no word of the runner's version", |ear| self.hub.archives(ear))?;
         job_log!(info, claim; "installing github runner inside of vm", vmName:% = hand.record.vm);
         let line = install_line(archives.as_ref());
-        self.guest(claim, hand, "install-runner", &line, None, limit)
+        self.guest(claim, hand, "install-runner", &line, None, limit)?;
+        if let (Some(archives), Some((_, output))) = (archives, hand.traces.scripts.last())
+            && let Some(stale) = replaced_runner(output)
+            && self.desk.is_first_stale_runner(&claim.job.image, &archives.version)
+        {
+            job_log!(
+                warn, claim; "the runner in the template is not the one that GitHub wants and was replaced; put the new one into the template to save that time",
+                found = stale, wanted = archives.version.as_str()
+            );
+        }
+        Ok(())
     }
 
     /// From here on a runner may exist, so every undo begins with the fence.
@@ -267,6 +277,12 @@ fn install_line(archives: Option<&Archives>) -> String {
         }
     }
     line + "./install-runner.bash"
+}
+
+/// The version that the install script says it has replaced.
+fn replaced_runner(output: &str) -> Option<&str> {
+    let said = output.lines().find_map(|line| line.trim().split_once(" from the template is replaced by "));
+    said.and_then(|(found, _)| found.strip_prefix("runner "))
 }
 
 /// The line that registers the runner. The token comes in by standard input, so that no argument list of the host holds it.

@@ -92,7 +92,17 @@ impl Worker {
             self.sign_pause(Some((PauseReason::Drained, None)));
             return Some(Duration::MAX);
         }
+        if let Some(until) = self.hub.paused_until() {
+            // What is claimed now could not be registered: other hosts may have calls left.
+            self.status(Status::LimitPaused);
+            if state_line.is_due("limit", self.limits().state_line) {
+                info!("github plugin waiting for GitHub API rate limit to reset");
+            }
+            self.sign_pause(Some((PauseReason::Budget, Some(until))));
+            return Some(until.saturating_duration_since(Instant::now()));
+        }
         if !self.host.has_slot() {
+            self.status(Status::Idle);
             if state_line.is_due("capacity", self.limits().state_line) {
                 warn!("host does not have vm capacity");
             }
@@ -105,15 +115,6 @@ impl Worker {
         }
         if let Some(until) = self.mood.waits_until(Instant::now()) {
             self.sign_pause(Some((self.mood.reason(Instant::now()), Some(until))));
-            return Some(until.saturating_duration_since(Instant::now()));
-        }
-        if let Some(until) = self.hub.paused_until() {
-            // What is claimed now could not be registered: other hosts may have calls left.
-            self.status(Status::LimitPaused);
-            if state_line.is_due("limit", self.limits().state_line) {
-                info!("github plugin waiting for GitHub API rate limit to reset");
-            }
-            self.sign_pause(Some((PauseReason::Budget, Some(until))));
             return Some(until.saturating_duration_since(Instant::now()));
         }
         state_line.end();
