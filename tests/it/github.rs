@@ -1,9 +1,15 @@
 //! How GitHub is asked: how often, and what happens when it allows no more.
 
-use fake_github::{LimitForm, RequestRecord, Rule};
-use serde_json::json;
+use std::fs;
 
-use crate::support::{Anklet, LIMIT, World};
+use fake_anka::Template;
+use fake_github::{JobSpec, LimitForm, RequestRecord, Rule, keys};
+use serde_json::{Value, json};
+
+use crate::support::{Anklet, LIMIT, REPO, TOKEN, World};
+use crate::worlds::in_worlds;
+
+const TOKEN_PATH: &str = "/repos/acme/app/actions/runners/registration-token";
 
 /// What was asked from the `n_earlier`th request on, the runner program's version apart, which is asked for once a day.
 fn asked(world: &World, n_earlier: usize) -> Vec<RequestRecord> {
@@ -100,6 +106,7 @@ fn every_form_of_a_limit_is_waited_out() {
         LimitForm::Primary { status: 403, reset_in: 1 },
         LimitForm::Primary { status: 429, reset_in: 1 },
         LimitForm::SecondaryAfter { status: 403, seconds: 1 },
+        LimitForm::SecondaryAfter { status: 429, seconds: 1 },
         LimitForm::SecondaryDate { seconds: 1 },
         LimitForm::SecondaryReset { reset_in: 1 },
         LimitForm::SecondaryBare,
@@ -107,9 +114,9 @@ fn every_form_of_a_limit_is_waited_out() {
     let world = World::new();
     let config = world.config(1).replace("limits: {", "limits: {secondary_limit_first: 1, idle_look: 0.2, ");
     let anklet = world.start(&config);
-    for (n_earlier, form) in forms.into_iter().enumerate() {
-        let path = "/repos/acme/app/actions/runners/registration-token";
-        let rule = world.github.rule(Rule::on("POST", path).limit(form));
+    for (n_earlier, form) in forms.iter().copied().enumerate() {
+        let n_asked_before = world.github.requests().len();
+        let rule = world.github.rule(Rule::on("POST", TOKEN_PATH).limit(form));
         let job = world.github.create_job(world.job());
         assert_eq!(
             world.github.wait_completed(job, LIMIT).conclusion.as_deref(),
@@ -121,21 +128,285 @@ fn every_form_of_a_limit_is_waited_out() {
             (1, n_earlier + 1)
         );
         anklet.wait_messages("job completed", n_earlier + 1);
+        let statuses: Vec<_> = asked(&world, n_asked_before).iter().map(RequestRecord::status).collect();
+        assert!(matches!(statuses[..], [Some(403 | 429), Some(201)]), "{form:?}: {statuses:?}");
+    }
+    for message in
+        ["GitHub API rate limit exceeded, pausing until reset", "GitHub API rate limit is over, going on"]
+    {
+        assert_eq!(count(&anklet, message), forms.len());
     }
     assert_eq!(count(&anklet, "job given back"), 0);
     world.assert_clean(&anklet);
     anklet.stop();
 }
 
+/// The address of the page that shows the plugins' statuses.
+fn page_of(anklet: &Anklet) -> String {
+    let lines = anklet.lines();
+    let line = lines.iter().find(|line| line.message() == "metrics server started").unwrap();
+    format!("http://127.0.0.1:{}/metrics/v1?format=json", line.0["port"])
+}
+
+/// The status of each handler, as that page shows it.
+fn statuses(url: &str) -> Vec<String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+    let page: Value =
+        serde_json::from_str(&agent.get(url).call().unwrap().body_mut().read_to_string().unwrap()).unwrap();
+    let plugins =
+        page["plugins"].as_array().unwrap().iter().filter(|plugin| plugin["PluginName"] == "github");
+    plugins.map(|plugin| plugin["Status"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Four handlers have four jobs, two of them in VMs, when GitHub allows no more calls. All four show it, none makes a call, and all go on.
+#[test]
+fn four_handlers_pause_and_resume() {
+    let forms = vec![
+        LimitForm::Primary { status: 403, reset_in: 8 },
+        LimitForm::SecondaryAfter { status: 429, seconds: 8 },
+    ];
+    in_worlds(forms, |world, form| {
+        let config = world.config(4).replace("limits: {", "limits: {limit_report: 1, idle_look: 0.2, ");
+        let anklet = world.start(&config);
+        let page = page_of(&anklet);
+        let rule = world.github.rule(Rule::on("POST", TOKEN_PATH).limit(*form));
+        let jobs: Vec<_> =
+            (0..4).map(|n| world.github.create_job(world.job_labelled(&format!("n{n}")))).collect();
+        anklet.wait_message("GitHub API rate limit exceeded, pausing until reset");
+        anklet.wait_for("all paused", || statuses(&page) == ["limit_paused"; 4]);
+        let n_asked = world.github.requests().len();
+        anklet.wait_messages("still paused for GitHub API rate limit", 2);
+        assert_eq!(world.github.requests().len(), n_asked, "nothing is asked during the pause");
+        for job in &jobs {
+            assert_eq!(world.github.wait_completed(*job, LIMIT).conclusion.as_deref(), Some("success"));
+            assert_eq!(world.github.registrations_for(*job).len(), 1);
+        }
+        anklet.wait_messages("job completed", 4);
+        world.assert_clean(&anklet);
+        anklet.wait_for("all idle", || statuses(&page) == ["idle"; 4]);
+        assert_eq!(world.github.rule_hits(rule), 1);
+        assert_eq!(world.github.requests_to("POST", TOKEN_PATH).len(), 5, "one was refused");
+        assert_eq!(world.anka.calls("clone").len(), 4, "nothing that succeeded was repeated");
+        anklet.stop();
+    });
+}
+
+/// A runner was left by a handler that is not in the config any more. GitHub allows no removal now: the VM is kept, nothing is asked, and then
+/// both go.
+#[test]
+fn the_janitors_fence_waits_for_the_limit() {
+    let world = World::new();
+    world.github.hold_assignment(true);
+    let config = world.config(1).replace("limits: {", "limits: {limit_report: 0.5, ");
+    let first = world.start(&config);
+    let job = world.github.create_job(world.job());
+    first.wait_message("job is waiting for registered runner");
+    first.kill();
+    let path = "/repos/acme/app/actions/runners/*";
+    world.github.rule(Rule::on("DELETE", path).limit(LimitForm::Primary { status: 403, reset_in: 3 }));
+    // The host does not wait for the lease of a process that is gone, and a drained one claims nothing.
+    fs::write(world.home.path().join(".config/anklet/.drain"), "").unwrap();
+    let second = world.start(&config.replace("HANDLER1", "ANOTHER"));
+    second.wait_message("GitHub API rate limit exceeded, pausing until reset");
+    let n_asked = world.github.requests().len();
+    second.wait_message("still paused for GitHub API rate limit");
+    assert_eq!(world.github.requests().len(), n_asked, "nothing is asked during the pause");
+    assert_eq!(world.vms_made_by_us().len(), 1, "the VM is kept until the runner is gone");
+    second.wait_message("cleaned up what was left of a VM");
+    assert!(world.github.runners(REPO).is_empty() && world.vms_made_by_us().is_empty());
+    let removals: Vec<_> =
+        world.github.requests_to("DELETE", path).iter().map(RequestRecord::status).collect();
+    assert_eq!(removals, [Some(403), Some(204)]);
+    world.github.hold_assignment(false);
+    fs::remove_file(world.home.path().join(".config/anklet/.drain")).unwrap();
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    second.stop();
+}
+
+/// The runner in the template is old: GitHub says which it wants, where that lies and what its sum is, once a day; one line says so.
+#[test]
+fn an_old_runner_is_replaced_and_told_once() {
+    let world = World::new();
+    let old = "5b0d57a8-24a5-4a06-8f6d-52a1a8a9c2d1";
+    let template =
+        Template::new(old, "old", "v1").on_disk().in_registry().cpu(4).ram_gib(8).runner("2.300.0");
+    world.anka.add(&template);
+    let anklet = world.start(&world.config(2));
+    for n_job in 1..=3 {
+        let job = world
+            .github
+            .create_job(JobSpec::new(REPO, &[&format!("anka-template:{old}"), "anka-template-tag:v1"]));
+        assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+        anklet.wait_messages("job completed", n_job);
+    }
+    let told = "the runner in the template is not the one that GitHub wants and was replaced; put the new one into the template to save that time";
+    let lines: Vec<_> = anklet.lines().into_iter().filter(|line| line.message() == told).collect();
+    let facts = |line: &crate::support::Line| (line.0["found"].clone(), line.0["wanted"].clone());
+    assert_eq!(lines.iter().map(facts).collect::<Vec<_>>(), [(json!("2.300.0"), json!("2.336.0"))]);
+    assert_eq!(world.github.requests_to("GET", "@/actions/runners/downloads").len(), 1);
+    world.assert_clean(&anklet);
+    anklet.stop();
+
+    // An archive that is not what GitHub says is not used.
+    let wrong = format!(
+        r#"[{{"os":"osx","architecture":"arm64","filename":"actions-runner-osx-arm64-2.337.0.tar.gz",
+        "download_url":"{}/actions/runner/releases/download/v2.337.0/x.tar.gz","sha256_checksum":"{}"}}]"#,
+        world.github.url(),
+        "ab".repeat(32)
+    );
+    world
+        .github
+        .rule(Rule::on("GET", "/repos/acme/app/actions/runners/downloads").nonsense(wrong.as_bytes()));
+    let second = world.start(&world.config(1));
+    world.github.create_job(world.job());
+    second.wait_lines("a job given back for the sum", |lines| {
+        lines
+            .iter()
+            .any(|line| line.message() == "job given back" && line.0.to_string().contains("has the checksum"))
+    });
+    second.stop();
+}
+
+/// The calls of one situation that the README counts, as `METHOD path`.
+struct Situation {
+    /// The row of the README's table, and the number that it begins with.
+    row: &'static str,
+    n_calls: usize,
+    calls: Vec<String>,
+}
+
+fn calls(world: &World, n_earlier: usize) -> Vec<String> {
+    let requests = world.github.requests().into_iter().skip(n_earlier);
+    requests
+        .map(|request| format!("{} {}", request.method, request.path_only()))
+        .filter(|it| !it.contains("/releases/"))
+        .collect()
+}
+
+fn run_well(world: &World, anklet: &Anklet, spec: JobSpec, n_job: usize) {
+    let job = world.github.create_job(spec);
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.wait_messages("job completed", n_job);
+    world.assert_clean(anklet);
+}
+
+/// What single jobs cost, in the order of the README's rows.
+fn measured() -> Vec<Situation> {
+    let world = World::new();
+    let anklet = world.start(&world.config(1));
+    let n_before = world.github.requests().len();
+    run_well(&world, &anklet, world.job(), 1);
+    let (daily, token): (Vec<_>, Vec<_>) =
+        calls(&world, n_before).into_iter().partition(|call| call.ends_with("/downloads"));
+    let n_before = world.github.requests().len();
+    world.github.create_job(JobSpec::new(REPO, &["anka-template-tag:v1"]));
+    anklet.wait_message("sent cancel workflow run");
+    anklet.wait_for("an empty queue", || world.is_queue_empty());
+    let cancelled = calls(&world, n_before);
+    anklet.stop();
+
+    let anklet = world.start(&world.config(1).replace("limits: {", "limits: {fresh_job: 0.001, "));
+    run_well(&world, &anklet, world.job(), 1);
+    let n_before = world.github.requests().len();
+    run_well(&world, &anklet, world.job(), 2);
+    let old = calls(&world, n_before);
+    anklet.stop();
+
+    world.github.hold_assignment(true);
+    let anklet = world.start(&world.config(1));
+    let job = world.github.create_job(world.job());
+    anklet.wait_message("job is waiting for registered runner");
+    let n_before = world.github.requests().len();
+    world.github.cancel_run_of(job);
+    anklet.wait_for("an empty queue", || world.is_queue_empty());
+    let undone = calls(&world, n_before);
+    anklet.stop();
+
+    let handler = "plugin: github, registration_timeout_seconds: 1,";
+    let anklet = world.start(&world.config(1).replace("plugin: github,", handler));
+    let job = world.github.create_job(world.job());
+    anklet.wait_message("job is waiting for registered runner");
+    let n_before = world.github.requests().len();
+    anklet.wait_message("job given back");
+    let too_late = calls(&world, n_before);
+    world.github.hold_assignment(false);
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.stop();
+
+    fs::write(world.home.path().join("app.pem"), keys::APP_KEY).unwrap();
+    world
+        .github
+        .add_app(1, "Iv1.abc", keys::APP_KEY, &["actions=write", "administration=write"])
+        .add_installation(7, 1, "acme");
+    let app = "plugin: github, app_id: Iv1.abc, private_key: ~/app.pem,";
+    let anklet = world.start(
+        &world.config(2).replace("plugin: github,", app).replace(&format!("global_token: {TOKEN}\n"), ""),
+    );
+    let n_before = world.github.requests().len();
+    run_well(&world, &anklet, world.job(), 1);
+    run_well(&world, &anklet, world.job(), 2);
+    let app: Vec<_> =
+        calls(&world, n_before).into_iter().filter(|call| !call.contains("/actions/")).collect();
+    anklet.stop();
+
+    let registration = format!("POST {TOKEN_PATH}");
+    assert_eq!(token, [registration.as_str()]);
+    let situation = |row, n_calls, calls| Situation { row, n_calls, calls };
+    vec![
+        situation("a job claimed within 5 minutes", 1, token),
+        situation("the version of the runner program", 1, daily),
+        situation(
+            "a GitHub App's token",
+            1,
+            app.iter().filter(|call| call.ends_with("/access_tokens")).cloned().collect(),
+        ),
+        situation(
+            "its installation, where",
+            1,
+            app.iter().filter(|call| call.ends_with("/installation")).cloned().collect(),
+        ),
+        situation("a job that is older", 1, old.into_iter().filter(|call| *call != registration).collect()),
+        situation("a VM that is undone", 2, undone),
+        situation("a runner that is given no job", 4, too_late),
+        situation("a run that is cancelled", 1, cancelled),
+    ]
+}
+
+/// The README says what each situation costs, and so it is.
+#[test]
+fn the_readme_counts_right() {
+    let readme = include_str!("../../README.md");
+    for Situation { row, n_calls, calls } in measured() {
+        assert_eq!(calls.len(), n_calls, "{row}: {calls:?}");
+        let line = readme
+            .lines()
+            .find(|line| line.starts_with(&format!("| {row}")))
+            .unwrap_or_else(|| panic!("no row {row}"));
+        let said = line.split('|').nth(2).unwrap().trim();
+        assert!(said.starts_with(&n_calls.to_string()), "{line}");
+    }
+}
+
 /// A permission is no limit: nobody pauses.
 #[test]
 fn a_missing_permission_pauses_nobody() {
     let world = World::new();
-    let path = "/repos/acme/app/actions/runners/registration-token";
-    world.github.rule(Rule::on("POST", path).status(403, "Resource not accessible by personal access token"));
+    let few_permissions = ["actions=write", "metadata=read"];
+    world.github.add_fine_grained_pat(TOKEN, &few_permissions);
     let anklet = world.start(&world.config(1));
     let job = world.github.create_job(world.job());
-    anklet.wait_message("job given back");
+    anklet.wait_lines("a job given back for the permission", |lines| {
+        let is_it = |line: &crate::support::Line| {
+            line.0.to_string().contains("it needs the permission administration=write")
+        };
+        lines.iter().any(|line| line.message() == "job given back" && is_it(line))
+    });
+    assert_eq!(
+        world.github.requests_to("POST", TOKEN_PATH).len(),
+        1,
+        "what is forbidden is not asked for again at once"
+    );
+    world.github.add_pat(TOKEN, &["repo"]);
     assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
     assert_eq!(count(&anklet, "GitHub API rate limit exceeded, pausing until reset"), 0);
     anklet.wait_message("job completed");

@@ -29,6 +29,7 @@ mod logs;
 mod lost;
 mod metrics;
 mod mounts;
+mod proxy;
 mod queue;
 mod redeliver;
 mod redis_keys;

@@ -1,10 +1,12 @@
 //! Webhooks that do not arrive: the receiver finds them in GitHub's log and asks for them again.
 
 use std::fs;
+use std::time::Instant;
 
 use fake_github::{HookId, Rule, WebhookRule};
 
 use crate::support::{Anklet, LIMIT, REPO, SECRET, TOKEN, World};
+use crate::worlds::in_worlds;
 
 const LOOKED: &str = "looked for missed webhooks";
 
@@ -37,16 +39,37 @@ fn check_well(world: &World, anklet: &Anklet, job: u64) {
 
 #[test]
 fn a_lost_webhook_is_asked_for_again_whichever_it_is() {
-    for action in ["queued", "in_progress", "completed"] {
-        let (world, hook) = world();
-        let anklet = world.start(&config(&world, hook));
-        world.github.webhook_rule(WebhookRule::on(action).fail("failed to connect"));
+    let cases = ["acme/app", "acme"]
+        .into_iter()
+        .flat_map(|of| ["queued", "in_progress", "completed"].map(|action| (of, action)));
+    in_worlds(cases.collect(), |world, (of, action)| {
+        world.github.add_pat(TOKEN, &["repo", "admin:org", "admin:org_hook", "workflow"]);
+        let mut hook = world.hook;
+        let mut config = config(world, hook);
+        if *of == "acme" {
+            world.github.set_hook_url(hook, "http://127.0.0.1:9/nobody");
+            hook = world.github.add_hook(
+                "acme",
+                &format!("http://127.0.0.1:{}/jobs/v1/receiver", world.port),
+                SECRET,
+            );
+            config = self::config(world, hook).replace("owner: acme, repo: app", "owner: acme");
+        }
+        let anklet = world.start(&config);
+        world.github.webhook_rule(WebhookRule::on(action).hook(hook).fail("failed to connect"));
+        let began_at = Instant::now();
         let job = world.github.create_job(world.job().steps_ms(1_500));
-        check_well(&world, &anklet, job);
+        check_well(world, &anklet, job);
         anklet.wait_message("redelivering hook");
-        assert_eq!(n_redeliveries(&world), 1, "{action}");
+        let path = if *of == "acme" {
+            "/orgs/acme/hooks/*/deliveries/*/attempts"
+        } else {
+            "/repos/*/*/hooks/*/deliveries/*/attempts"
+        };
+        assert_eq!(world.github.requests_to("POST", path).len(), 1, "{of} {action}");
+        println!("{of}: `{action}` lost: job and cleanup took {:?}, looks 0.4 s apart", began_at.elapsed());
         anklet.stop();
-    }
+    });
 }
 
 /// Nobody listened for a while: what was sent then is found at the start, oldest first, and nothing twice.
