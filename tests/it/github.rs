@@ -339,10 +339,10 @@ fn measured() -> Vec<Situation> {
         .add_app(1, "Iv1.abc", keys::APP_KEY, &["actions=write", "administration=write"])
         .add_installation(7, 1, "acme");
     let app = "plugin: github, app_id: Iv1.abc, private_key: ~/app.pem,";
+    let n_before = world.github.requests().len();
     let anklet = world.start(
         &world.config(2).replace("plugin: github,", app).replace(&format!("global_token: {TOKEN}\n"), ""),
     );
-    let n_before = world.github.requests().len();
     run_well(&world, &anklet, world.job(), 1);
     run_well(&world, &anklet, world.job(), 2);
     let app: Vec<_> =
