@@ -17,7 +17,7 @@ use crate::agent::AgentMaker;
 use crate::answer::Answer;
 use crate::budget::Standing;
 use crate::credentials::{Credentials, Subject};
-use crate::error::{CallName, ClientError};
+use crate::error::{CallName, ClientError, RateLimit};
 use crate::exchange::{Exchanger, Outgoing};
 use crate::ledger::Ledger;
 use crate::memory::{Known, Memory};
@@ -29,7 +29,7 @@ use crate::retry::Retry;
 /// A call blocks for `limits.github_retry_total` at most, its retries included (an App's token, when it is due, is a call of its own), and
 /// ends at once when its [`Ear`] is cut. Everything that can be called here may be called again after a lost answer. While GitHub's rate
 /// limit is reached, or nearly so, for a credential, no client of this process makes a call with it: calls wait for the end, beyond those limits, and then
-/// go on.
+/// go on; see [`Client::never_waiting`] for the other way.
 pub struct Client {
     exchanger: Exchanger,
     pub(crate) credentials: Credentials,
@@ -38,6 +38,7 @@ pub struct Client {
     /// The numbers of runner groups, by the scope's path and the group's name.
     pub(crate) groups: Mutex<BTreeMap<(String, String), u64>>,
     memory: Memory,
+    waits_for_limits: bool,
 }
 
 /// A call that is about to be made.
@@ -82,6 +83,7 @@ impl Client {
             observer: None,
             groups: Mutex::default(),
             memory: Memory::default(),
+            waits_for_limits: true,
         })
     }
 
@@ -89,6 +91,13 @@ impl Client {
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn CallObserver>) -> Self {
         self.observer = Some(observer);
+        self
+    }
+
+    /// The same client, whose calls are [`ClientError::Limited`] at once while a rate limit lasts: for whoever has other work to do meanwhile.
+    #[must_use]
+    pub fn never_waiting(mut self) -> Self {
+        self.waits_for_limits = false;
         self
     }
 
@@ -164,8 +173,13 @@ impl Client {
         }
     }
 
-    /// Waits for the end of a rate limit; answers how long that took.
+    /// Waits for the end of a rate limit, if this client does; answers how long that took.
     pub(crate) fn hold(&self, ledger: &Ledger, call: &Call, ear: &Ear) -> Result<Duration, ClientError> {
+        if !self.waits_for_limits {
+            let Some(pause) = ledger.look(self.limits.limit_report) else { return Ok(Duration::ZERO) };
+            let wait = Some(pause.until.saturating_duration_since(Instant::now()));
+            return Err(ClientError::Limited { call: call.name, limit: RateLimit::Primary, wait });
+        }
         let cut = |_| ClientError::Cut { call: call.name };
         ledger.hold(ear, &self.limits, self.observer.as_deref()).map_err(cut)
     }

@@ -249,6 +249,21 @@ fn a_limit_is_waited_out_and_nothing_is_asked_meanwhile() {
 }
 
 #[test]
+fn who_does_not_wait_is_told_of_the_limit_and_asks_nothing() {
+    let limited = Step::Answer(403, vec![("Retry-After", "1".into())], "{}".into());
+    let server = Server::new([limited, answer(200, "{}")]);
+    let client = server.client().never_waiting();
+    for _ in 0..3 {
+        let error = see(&client).unwrap_err();
+        assert!(matches!(error, ClientError::Limited { .. }), "{error:?}");
+    }
+    assert_eq!(server.lines().len(), 1);
+    // Another client waits, and then this one may ask again.
+    see(&server.client()).unwrap();
+    assert!(!matches!(see(&client), Err(ClientError::Limited { .. })));
+}
+
+#[test]
 fn the_observer_hears_every_try() {
     #[derive(Default)]
     struct Seen(Mutex<Vec<(String, Option<u16>)>>);

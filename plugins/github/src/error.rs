@@ -52,7 +52,7 @@ pub enum ClientError {
         /// The permission that GitHub says is needed.
         permission: Option<String>,
     },
-    /// The credentials have used up their calls. Calls wait for the end of that by themselves, so no caller sees this.
+    /// The credentials have used up their calls. Calls wait for the end of that by themselves, so that only who does not want that sees it.
     #[error("{call}: GitHub's {limit} rate limit is reached")]
     Limited {
         /// Which call.

@@ -20,6 +20,8 @@ struct Operation {
     method: &'static str,
     path: &'static str,
     query: &'static [&'static str],
+    /// What its body must hold, and nothing else; most have none.
+    body: &'static [&'static str],
     /// The status of success.
     well: u16,
     /// What we read of the answer, as JSON pointers; `/0` is the first item of a list.
@@ -31,12 +33,11 @@ const fn get(
     query: &'static [&'static str],
     reads: &'static [&'static str],
 ) -> Operation {
-    Operation { method: "GET", path, query, well: 200, reads }
+    Operation { method: "GET", path, query, body: &[], well: 200, reads }
 }
 
-/// None of these takes a body.
 const fn post(path: &'static str, well: u16, reads: &'static [&'static str]) -> Operation {
-    Operation { method: "POST", path, query: &[], well, reads }
+    Operation { method: "POST", path, query: &[], body: &[], well, reads }
 }
 
 const OPERATIONS: &[Operation] = &[
@@ -46,11 +47,28 @@ const OPERATIONS: &[Operation] = &[
         &["name", "per_page", "page"],
         &["/runners/0/id", "/runners/0/name", "/runners/0/status", "/runners/0/busy"],
     ),
-    Operation { method: "DELETE", path: "{roe}/actions/runners/{id}", query: &[], well: 204, reads: &[] },
+    Operation {
+        method: "DELETE",
+        path: "{roe}/actions/runners/{id}",
+        query: &[],
+        body: &[],
+        well: 204,
+        reads: &[],
+    },
     get(
         "{roe}/actions/runners/downloads",
         &[],
         &["/0/os", "/0/architecture", "/0/download_url", "/0/filename", "/0/sha256_checksum"],
+    ),
+    // A second one of the same name is refused, so its answer is not asked for again here.
+    Operation {
+        body: &["name", "runner_group_id", "labels"],
+        ..post("{roe}/actions/runners/generate-jitconfig", 201, &[])
+    },
+    get(
+        "{oe}/actions/runner-groups",
+        &["per_page", "page"],
+        &["/runner_groups/0/id", "/runner_groups/0/name"],
     ),
     get("{r}", &[], &[]),
     get(
@@ -138,8 +156,12 @@ fn check(request: &RequestRecord) -> String {
     assert!(header("user-agent").starts_with("anklet/"), "{name}");
     // `Bearer` is what JWTs need and all take.
     assert!(header("authorization").starts_with("Bearer "), "{name}");
-    assert!(request.body.is_empty(), "{name}");
-    assert_eq!(header("content-length") == "0", request.method == "POST", "{name}");
+    let body =
+        if request.body.is_empty() { Value::Null } else { serde_json::from_str(&request.body).unwrap() };
+    let keys: BTreeSet<_> = body.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys, operation.body.iter().copied().collect(), "{name}");
+    assert_eq!(header("content-type") == "application/json", !keys.is_empty(), "{name}");
+    assert_eq!(header("content-length").is_empty(), request.method != "POST", "{name}");
     let query = request.path.split_once('?').map_or("", |(_, query)| query);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap();
@@ -198,6 +220,8 @@ fn call_all(github: &FakeGitHub, client: &Client, scope: &Scope, name: &str) {
     let (ear, repository) = (Ear::deaf(), Repository { owner: "acme", repo: "app" });
     client.registration_token(scope, &ear).unwrap();
     client.downloads(scope, &ear).unwrap();
+    let group = client.runner_group(scope, "Default", &ear).unwrap().unwrap();
+    client.jit_config(scope, "once", group, &["x".to_owned()], &ear).unwrap();
     github.add_runner(name, "stays", &["x"]);
     let id = github.add_runner(name, "goes", &["x"]);
     client.runner(scope, "stays", &ear).unwrap().unwrap();

@@ -84,6 +84,11 @@ impl HubError {
         }
     }
 
+    /// GitHub allows no call now, which has been said.
+    pub(crate) fn is_limit(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Limited { .. }))
+    }
+
     /// The ear cut the call.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self, Self::Client(ClientError::Cut { .. }))
@@ -106,7 +111,7 @@ impl From<ClientError> for HubError {
 }
 
 impl Hub {
-    /// With somebody who is told of waits for rate limits.
+    /// With somebody who is told of waits for rate limits; without, nothing waits for them.
     pub(crate) fn new(
         section: &Section,
         observer: Option<Arc<dyn CallObserver>>,
@@ -116,7 +121,7 @@ impl Hub {
         Ok(Self {
             client: match observer {
                 Some(observer) => client.observed_by(observer),
-                None => client,
+                None => client.never_waiting(),
             },
             scope: section.scope.clone(),
             runner_group: section.runner_group.clone(),

@@ -139,14 +139,12 @@ impl Janitor {
             return false;
         };
         if record.stage < Stage::Deleting && record.registering_at.is_some() {
-            // GitHub allows no call now, for an hour perhaps. Records that need none must not wait behind this one.
-            if site.hub.paused_until().is_some() {
-                return false;
-            }
             match site.hub.fence(&record, &site.until_stop()) {
                 Ok(Fence::Removed) => {}
                 Ok(Fence::NotListed) if site.list_lag_left(&record).is_zero() => {}
                 Ok(Fence::NotListed | Fence::Busy) => return false,
+                // For an hour perhaps: the records that need no call must not wait behind this one.
+                Err(error) if error.is_limit() => return false,
                 Err(error) => {
                     warn!(vmName:% = record.vm, error:% = error; "GitHub does not answer whether the runner is removed; its VM is kept");
                     return false;

@@ -116,7 +116,7 @@ impl Sweep {
                 return Ok(());
             }
             Err(error) => {
-                if !error.is_cut() {
+                if !error.is_cut() && !error.is_limit() {
                     warn!(workflowJobRunID = run.0, error:% = error; "cannot ask GitHub about jobs of which nothing is heard");
                 }
                 return Err(Unanswered);
