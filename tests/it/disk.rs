@@ -2,6 +2,7 @@
 
 use fake_anka::Template;
 use fake_github::JobSpec;
+use serde_json::json;
 
 use crate::support::{Anklet, LIMIT, REPO, TEMPLATE, World};
 
@@ -143,5 +144,28 @@ fn what_is_in_use_and_what_is_not_ours_stays() {
         "{deleted:?}"
     );
     assert_eq!(deleted.len(), 2, "{deleted:?}");
+    anklet.stop();
+}
+
+/// Newer versions of Anka give the room back some time after the deletion: nothing more is deleted meanwhile.
+#[test]
+fn room_that_shows_late_is_waited_for() {
+    let world = world(GIB);
+    world.anka.update(|state| {
+        let templates = &mut state.registry_mut("default").templates;
+        templates.iter_mut().for_each(|one| one.tags[0].size.image_size = 8 * GIB);
+    });
+    // The first look is true, the next two are still as before.
+    let text = json!({"status": "OK", "body": {"size": 8 * GIB, "cached": 0, "available": GIB}}).to_string();
+    world
+        .anka
+        .arm(&json!({"match": {"verb": "pull", "nth": 2}, "times": 2, "do": {"print": text, "exit": 0}}));
+    let anklet = world.start(&config(&world, 1, "0"));
+    let pulled = world.github.create_job(job(WANTED));
+    assert_eq!(world.github.wait_completed(pulled, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.wait_message("job completed");
+    assert_eq!(deleted(&world).len(), 1, "{:?}", deleted(&world));
+    assert_eq!(world.anka.calls("pull").len(), 4);
+    world.assert_clean(&anklet);
     anklet.stop();
 }

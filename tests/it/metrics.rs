@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::support::{Anklet, LIMIT, World};
 
-fn port_of(anklet: &Anklet) -> u64 {
+pub(crate) fn port_of(anklet: &Anklet) -> u64 {
     let lines = anklet.lines();
     let line = lines.iter().find(|line| line.message() == "metrics server started").unwrap();
     line.0["port"].as_u64().unwrap()

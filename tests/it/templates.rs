@@ -6,6 +6,7 @@ use fake_anka::Template;
 use fake_github::JobSpec;
 use serde_json::json;
 
+use crate::metrics::{get, port_of};
 use crate::support::{Anklet, LIMIT, REPO, TEMPLATE, World};
 use crate::worlds::in_worlds;
 
@@ -328,6 +329,12 @@ fn a_stop_ends_a_pull() {
     let anklet = world.start(&world.config(1));
     let pulled = world.github.create_job(job(OTHER, Some("v7")));
     assert!(world.anka.wait_for(LIMIT, |lines| lines.iter().any(|line| line.verb == "registry pull")));
+    let port = port_of(&anklet);
+    anklet.wait_for("the status", || {
+        get(port, "/metrics/v1?format=prometheus")
+            .1
+            .contains("plugin_status{name=HANDLER1,plugin=github,owner=acme,repo=app} pulling")
+    });
     anklet.stop();
     let anklet = world.start(&world.config(1));
     succeeds(&world, &anklet, pulled);
