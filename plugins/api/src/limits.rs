@@ -123,7 +123,7 @@ limits! {
     verdict_life = 600_000;
     /// A job that fits the host but not the room left is passed over for this long; then it is held ready and goes first.
     passed_over = 300_000;
-    /// Freed disk space may show some time after a template was deleted: it is looked at again after this, a few times.
+    /// Freed disk space may show some time after a template was deleted: it is looked at again after this, then after twice as long each time.
     disk_settle = 2_000;
     /// What is left in a guest after a failure is read from it for at most this long before the VM is deleted.
     diagnostics = 20_000;

@@ -83,7 +83,10 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
         "passed_over",
         "A job that fits the host but not the room left is passed over for this long; then it goes first.",
     ),
-    ("disk_settle", "Disk space that a deleted template frees is looked at again after this, a few times."),
+    (
+        "disk_settle",
+        "Disk space that a deleted template frees is looked at again after this, then after twice as long each time, five times.",
+    ),
     ("diagnostics", "What a failed try left in a guest is read for at most this long before the VM goes."),
     ("state_line", "A log line that tells a lasting state is repeated this often at most."),
 ];

@@ -1,5 +1,7 @@
 //! Room on hosts that several processes use, and on several hosts: never too much, nobody waits for ever, nothing is idle for long.
 
+use std::time::Duration;
+
 use fake_anka::Template;
 use fake_github::JobSpec;
 
@@ -97,6 +99,32 @@ fn three_hosts_keep_their_limits_and_end_every_job() {
     fleet.all_ran_once(&jobs);
     fleet.is_clean(&hosts.each_ref());
     hosts.iter().for_each(kept_its_limits);
+    anklets.into_iter().for_each(Anklet::stop);
+    receiver.stop();
+}
+
+/// The lock between pulls and clones holds across processes, and who waits for it hears its end.
+#[test]
+fn processes_of_a_host_do_not_clone_during_a_pull() {
+    let world = World::new();
+    let (fleet, host) = (Fleet::new(&world), host());
+    host.anka.add(&Template::new("far", "far", "v1").cpu(2).ram_gib(4).in_registry().runner("2.336.0"));
+    host.anka.set_delay("registry pull", Duration::from_secs(6));
+    let receiver = fleet.start_receiver();
+    let anklets = ["A1", "A2"].map(|name| start(&fleet, &host, name, ""));
+    let pulled = world.github.create_job(job("far"));
+    assert!(host.anka.wait_for(LIMIT, |lines| lines.iter().any(|line| line.verb == "registry pull")));
+    let near = world.github.create_job(job("small"));
+    fleet.all_ran_once(&[pulled, near]);
+    fleet.is_clean(&[&host]);
+    assert!(host.anka.corruptions().is_empty());
+    let trace = host.anka.trace();
+    let pull_ended_at =
+        trace.iter().find(|line| line.event == "end" && line.verb == "registry pull").unwrap().at_ms;
+    let clones = trace.iter().filter(|line| line.event == "start" && line.verb == "clone");
+    assert!(clones.clone().count() == 2 && clones.clone().all(|line| line.at_ms >= pull_ended_at - 50.0));
+    let waited = "another pull runs on this host; waiting for its end";
+    assert!(anklets.iter().flat_map(Anklet::lines).any(|line| line.message() == waited));
     anklets.into_iter().for_each(Anklet::stop);
     receiver.stop();
 }
