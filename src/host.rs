@@ -138,6 +138,12 @@ impl Host for MacHost {
         self.shared.n_slots
     }
 
+    fn n_taken_slots(&self) -> usize {
+        let state = self.shared.state();
+        let others = self.shared.slots.of_others(&self.shared.process).unwrap_or_default();
+        state.names(&others).len()
+    }
+
     fn is_drained(&self) -> bool {
         self.shared.folder.join(".drain").exists()
     }

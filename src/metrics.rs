@@ -7,19 +7,26 @@ mod fleet;
 mod host;
 mod old;
 mod page;
+mod queues;
 mod server;
+mod tally;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use anklet_plugin_api::host::Host;
 use anklet_plugin_api::job::Conclusion;
 use anklet_plugin_api::name::PluginName;
-use anklet_plugin_api::report::{Report, Status};
+use anklet_plugin_api::report::{Fact, Report, Status};
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
+use anklet_plugin_api::store::Store;
 use anklet_plugin_api::time::Moment;
 
 use self::host::HostMeter;
+use self::queues::Queues;
+use self::tally::Tally;
 use crate::registry::{self, Role};
 
 pub(crate) use document::DocumentThread;
@@ -31,6 +38,9 @@ pub(crate) use server::{MetricsError, MetricsServer};
 pub(crate) struct Metrics {
     plugins: Mutex<BTreeMap<usize, PluginMetrics>>,
     meter: HostMeter,
+    tally: Mutex<Tally>,
+    queues: Queues,
+    host: OnceLock<Arc<dyn Host>>,
 }
 
 /// What is counted of one plugin.
@@ -81,6 +91,35 @@ impl Metrics {
         let mut plugins = self.lock();
         let place = plugins.len();
         plugins.insert(place, plugin);
+    }
+
+    /// Shows this queue too; the store is asked for that when somebody looks.
+    pub(crate) fn add_queue(&self, name: &str, store: &Arc<dyn Store>) {
+        self.queues.add(name, store);
+    }
+
+    /// Shows the slots of this host.
+    pub(crate) fn set_host(&self, host: Arc<dyn Host>) {
+        // A process has one host.
+        let _ = self.host.set(host);
+    }
+
+    /// A verb of a store has answered.
+    pub(crate) fn store_verb(&self, verb: &'static str, took: Duration, is_failed: bool) {
+        self.lock_tally().verb(verb, took, is_failed);
+    }
+
+    /// `/metrics`.
+    fn page(&self) -> String {
+        let slots = self.host.get().map(|host| (host.n_slots(), host.n_taken_slots()));
+        // First the queues: what asking them costs is then counted too.
+        let queues = self.queues.views();
+        let tally = self.lock_tally().clone();
+        page::text(&self.plugins(), &self.meter.measure(), slots, &tally, &queues)
+    }
+
+    fn lock_tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The document about this process, as `/metrics/v1` shows it.
@@ -134,6 +173,10 @@ impl Report for Metrics {
             runs.n += 1;
             runs.last = Some((Moment::now(), html_url.to_owned()));
         });
+    }
+
+    fn count(&self, plugin: &PluginName, fact: &Fact<'_>) {
+        self.lock_tally().count(plugin, fact);
     }
 }
 

@@ -34,6 +34,7 @@ use crate::host::{DEFAULT_SLOTS, HostSettings, MacHost};
 use crate::metrics::{DocumentThread, MetricsError, MetricsServer, SharedMetrics};
 use crate::registry::{self, Role};
 use crate::store::Stores;
+use crate::store::metered::Metered;
 use crate::store::redis::Keys;
 
 /// A service that cannot be had. The message is constant, since alarms are built on it.
@@ -97,6 +98,7 @@ impl Shared {
         }
         let stores = Stores::open(config, &process).map_err(no_database)?;
         let (host, desk) = (Arc::new(host), Desk::default());
+        metrics.set_host(Arc::clone(&host) as _);
         Ok(Self {
             adoptions: adoptions(&stores, config, &host, &desk),
             host,
@@ -125,7 +127,8 @@ impl Shared {
         (drain, interrupt): (Stop, Stop),
         events: &Sender<Event>,
     ) -> Result<Hand, SetupError> {
-        let store = self.stores.queue(&plugin).map_err(no_database)?;
+        let store = Metered::wrap(self.stores.queue(&plugin).map_err(no_database)?, &self.metrics);
+        self.metrics.add_queue(&plugin.section.queue.to_lowercase(), &store);
         let server = self.stores.server_of(&plugin);
         let section = plugin.section;
         let unknown = || SetupError { message: "plugin not supported", cause: section.kind.clone() };

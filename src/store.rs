@@ -1,6 +1,7 @@
 //! Picks the queue's home: a file of this host, or Redis.
 
 pub(crate) mod embedded;
+pub(crate) mod metered;
 pub(crate) mod redis;
 mod signals;
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use anklet_http::{Limits, Request, Response, Running, Server, ServerError};
 
-use super::{SharedMetrics, old, page};
+use super::{SharedMetrics, old};
 use crate::config::MetricsSettings;
 
 /// Where the pages are unless the config says otherwise; if it is taken, the next free one.
@@ -86,8 +86,7 @@ fn answer(request: &Request, metrics: &SharedMetrics) -> Response {
     }
     match (request.path(), request.query_value("format")) {
         ("/metrics", _) => {
-            let text = page::text(&metrics.plugins(), &metrics.meter.measure());
-            Response::new(200).body("text/plain; version=0.0.4; charset=utf-8", text)
+            Response::new(200).body("text/plain; version=0.0.4; charset=utf-8", metrics.page())
         }
         ("/metrics/v1", Some("prometheus")) => {
             Response::text(200, old::text(&metrics.plugins(), &metrics.meter.measure()))

@@ -21,6 +21,9 @@ pub trait Host: Send + Sync {
     /// How many VMs the host runs at most.
     fn n_slots(&self) -> usize;
 
+    /// How many of them are taken, by what is known without asking the VM host.
+    fn n_taken_slots(&self) -> usize;
+
     /// Whether the drain file asks for no new work.
     fn is_drained(&self) -> bool;
 

@@ -221,7 +221,9 @@ impl Client {
             self.memory.put(known);
             answer = whole;
         }
-        ledger.note(&answer.headers);
+        if let (Some((resource, standing)), Some(observer)) = (ledger.note(&answer.headers), &self.observer) {
+            observer.budget(&resource, standing);
+        }
         if answer.status.is_success() || call.expected.contains(&answer.status.as_u16()) {
             ledger.well();
             Ok(answer)

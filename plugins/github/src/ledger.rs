@@ -55,15 +55,16 @@ impl Ledger {
         self.lock().standings.get(resource).copied()
     }
 
-    /// Takes in what an answer says of the calls that are left; pauses when few are.
-    pub(crate) fn note(&self, headers: &HeaderMap) {
-        let Some((resource, standing, until_reset)) = standing(headers) else { return };
+    /// Takes in what an answer says of the calls that are left; pauses when few are. Answers it, if it says anything.
+    pub(crate) fn note(&self, headers: &HeaderMap) -> Option<(String, Standing)> {
+        let (resource, standing, until_reset) = standing(headers)?;
         let mut inside = self.lock();
         // A server whose limit is not much more than our reserve is asked until it says no.
         if standing.remaining <= RESERVE && standing.limit > 2 * RESERVE && !until_reset.is_zero() {
             inside.pause(RateLimit::Primary, until_reset + LEAST_PAUSE);
         }
-        inside.standings.insert(resource, standing);
+        inside.standings.insert(resource.clone(), standing);
+        Some((resource, standing))
     }
 
     /// GitHub has refused a call for a limit; `wait` is what it said of its end.

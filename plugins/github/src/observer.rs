@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use crate::budget::Standing;
 use crate::error::CallName;
 
 /// Is told of every exchange with GitHub, each try on its own.
 pub trait CallObserver: Send + Sync {
     /// An exchange is over, with this status, or without an answer. Called on the caller's thread; it must not take long.
     fn called(&self, call: CallName, status: Option<u16>, took: Duration);
+
+    /// What an answer says of the calls that are left.
+    fn budget(&self, resource: &str, standing: Standing) {
+        let _ = (resource, standing);
+    }
 
     /// A call waits, on this thread, for the end of a rate limit, for so long; told again with the difference if that becomes longer.
     fn paused(&self, by: Duration) {

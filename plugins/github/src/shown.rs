@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anklet_plugin_api::heartbeat::Heartbeats;
 use anklet_plugin_api::name::PluginName;
-use anklet_plugin_api::report::{Report, Status};
+use anklet_plugin_api::report::{Fact, Report, Status};
 use log::debug;
 
+use crate::budget::Standing;
 use crate::error::CallName;
 use crate::observer::CallObserver;
 
@@ -38,7 +39,14 @@ impl ShownStatus {
 }
 
 impl CallObserver for ShownStatus {
-    fn called(&self, _: CallName, _: Option<u16>, _: Duration) {}
+    fn called(&self, _: CallName, status: Option<u16>, _: Duration) {
+        self.report.count(&self.plugin, &Fact::GithubCall(status));
+    }
+
+    fn budget(&self, resource: &str, standing: Standing) {
+        let Standing { limit, remaining, .. } = standing;
+        self.report.count(&self.plugin, &Fact::Budget { resource, limit, remaining });
+    }
 
     fn paused(&self, by: Duration) {
         debug!(seconds = by.as_secs(); "a call waits for GitHub's rate limit");

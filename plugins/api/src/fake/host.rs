@@ -80,6 +80,10 @@ impl Host for FakeHost {
         self.n_slots
     }
 
+    fn n_taken_slots(&self) -> usize {
+        self.lock().reserved.len()
+    }
+
     fn is_drained(&self) -> bool {
         self.lock().is_drained
     }

@@ -53,6 +53,7 @@ impl Worker {
             Fenced::NeverStarted => false,
         };
         hand.record.stage = if is_runner_sure { Stage::Deleting } else { Stage::Undoing };
+        self.time_stage(Some(hand.record.stage));
         let saved = self.patiently(&self.while_undoing(), |store| store.put_vm(None, &hand.record));
         if saved.is_err() {
             return self.leave_rest(hand);
@@ -76,12 +77,14 @@ impl Worker {
         if !is_runner_sure || self.forget(&hand.record).is_err() {
             return self.leave_rest(hand);
         }
+        self.time_stage(None);
         hand.reservation = None;
         self.desk.clear(&hand.record.vm);
         Undone::Gone
     }
 
     fn leave_rest(&self, hand: &mut InHand) -> Undone {
+        self.time_stage(None);
         self.leave(hand);
         Undone::LeftToJanitor
     }

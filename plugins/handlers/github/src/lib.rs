@@ -25,6 +25,7 @@ mod scripts;
 mod shell;
 mod sign;
 mod sources;
+mod stopwatch;
 mod sweep;
 mod taken;
 mod turn;

@@ -5,6 +5,7 @@
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::host::HostError;
 use anklet_plugin_api::name::VmName;
+use anklet_plugin_api::report::Fact;
 use anklet_plugin_api::section::{RegistrationMode, Secret};
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
@@ -105,6 +106,12 @@ impl Worker {
     fn clone_image(&self, claim: &mut Claim, image: &ReadyImage, hand: &mut InHand) -> Result<(), Setback> {
         let vm = hand.record.vm.clone();
         loop {
+            if let Some(created_at) = claim.job.created_at {
+                // Only now is it known that there is such a template; what it took to find the image is told beside it.
+                let template = claim.job.image.template.to_ascii_lowercase();
+                let took = Moment::now().since(created_at);
+                self.count(&Fact::Stage { template: &template, stage: "until_cloned", took });
+            }
             self.save(claim, hand, Stage::Cloning, self.vms.limit(VmVerb::Clone))?;
             let error = match self.try_step(claim, hand, |ear| self.vms.clone_image(image, &vm, ear)) {
                 Ok(()) => return Ok(()),

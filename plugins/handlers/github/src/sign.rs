@@ -9,7 +9,7 @@ use anklet_plugin_api::job::{Conclusion, Group};
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::plugin::Services;
 use anklet_plugin_api::presence::{Because, HANDLER_PREFIX, Pause, PauseReason, Presence, Verdict};
-use anklet_plugin_api::report::{Report, Status};
+use anklet_plugin_api::report::{Fact, Report, Status};
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::time::Moment;
 
@@ -124,5 +124,9 @@ impl Report for SignedReport {
 
     fn ended(&self, plugin: &PluginName, conclusion: &Conclusion, html_url: &str) {
         self.report.ended(plugin, conclusion, html_url);
+    }
+
+    fn count(&self, plugin: &PluginName, fact: &Fact<'_>) {
+        self.report.count(plugin, fact);
     }
 }

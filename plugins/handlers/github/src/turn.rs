@@ -8,9 +8,11 @@ use log::{debug, error, info, warn};
 
 use anklet_plugin_api::job::{Group, JobId};
 use anklet_plugin_api::presence::{Because, PauseReason};
-use anklet_plugin_api::report::Status;
+use anklet_plugin_api::report::{Fact, Status};
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
 use anklet_plugin_api::time::Moment;
+
+use anklet_github::labels::{Wanted, wanted};
 
 use crate::admit::NEEDS;
 use crate::facts::job_log;
@@ -148,6 +150,7 @@ impl Worker {
     /// Sees a claim through and settles it.
     pub(crate) fn work(&mut self, mut claim: Claim) {
         self.keep(&claim, self.limits().github_retry_total);
+        self.begin_stages(&claim.job);
         self.status(Status::Running);
         job_log!(info, claim; "queued job found");
         let outcome = self.attempt(&mut claim);
@@ -222,6 +225,7 @@ impl Worker {
         if !is_stop {
             self.sign_hinders(&claim.job.group(), failure.because, &failure.what);
         }
+        self.count(&Fact::GivenBack(failure.because));
         let _ = self.patiently(&self.while_undoing(), |store| store.give_back(&claim.key, &how));
         self.judge_host(claim.job.id, failure.blame);
     }
@@ -245,11 +249,23 @@ impl Worker {
         }
     }
 
+    /// A word for the metrics.
+    fn why_cancelled(&self, claim: &Claim) -> &'static str {
+        let is_hopeless = matches!(wanted(&claim.job.labels), Wanted::Hopeless { .. });
+        let is_tried = claim.attempts > self.section.job_retry_attempts;
+        match (is_hopeless, is_tried) {
+            (true, _) => "labels",
+            (false, true) => "attempts",
+            (false, false) => "template",
+        }
+    }
+
     /// Cancels the run, since nobody can run the job; the entry waits for GitHub's word that it is over.
     fn cancel(&mut self, claim: &Claim, reason: &str) {
         let (said, hold) = match self.hub.cancel(&claim.job, &self.until_stop()) {
             Ok(Cancelled::Sent) => {
                 job_log!(warn, claim; "sent cancel workflow run", reason = reason);
+                self.count(&Fact::Cancelled(self.why_cancelled(claim)));
                 (format!("{CANCELLED}: {reason}"), self.limits().cancel_silence)
             }
             Ok(Cancelled::AlreadyOver) => {

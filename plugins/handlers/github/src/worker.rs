@@ -14,7 +14,7 @@ use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::plugin::Services;
 use anklet_plugin_api::presence::{Because, PauseReason};
-use anklet_plugin_api::report::{Report, Status};
+use anklet_plugin_api::report::{Fact, Report, Status};
 use anklet_plugin_api::section::Section;
 use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::{Claim, ClaimView, JobSignal, Lessee, Source, Store, StoreError};
@@ -29,6 +29,7 @@ use crate::mood::{Mood, doubled};
 use crate::outcome::Setback;
 use crate::scripts::Scripts;
 use crate::sign::Sign;
+use crate::stopwatch::{Stopwatch, Took};
 
 /// Added to a step's own limit before the heartbeat calls it hung.
 const SLACK: Duration = Duration::from_secs(30);
@@ -44,6 +45,7 @@ pub(crate) struct Worker {
     pub(crate) shown: Arc<ShownStatus>,
     /// What people see of it; the janitor has none.
     sign: Option<Arc<Sign>>,
+    stopwatch: Stopwatch,
     pub(crate) scripts: Scripts,
     pub(crate) desk: Desk,
     pub(crate) mood: Mood,
@@ -110,6 +112,7 @@ impl Worker {
             hub,
             shown,
             sign,
+            stopwatch: Stopwatch::default(),
             scripts,
             desk,
             mood: Mood::default(),
@@ -163,6 +166,23 @@ impl Worker {
     pub(crate) fn sign_runs(&self, group: &Group) {
         if let Some(sign) = &self.sign {
             sign.runs(group, self.limits().verdict_life);
+        }
+    }
+
+    /// Counts something.
+    pub(crate) fn count(&self, fact: &Fact<'_>) {
+        self.report.count(&self.section.name, fact);
+    }
+
+    /// A job is claimed: its stages are timed from here on.
+    pub(crate) fn begin_stages(&self, job: &Job) {
+        self.stopwatch.claimed(&job.image.template);
+    }
+
+    /// The next stage begins, or none does.
+    pub(crate) fn time_stage(&self, stage: Option<Stage>) {
+        if let Some(Took { template, stage, took }) = self.stopwatch.next(stage) {
+            self.count(&Fact::Stage { template: &template, stage, took });
         }
     }
 
@@ -261,6 +281,7 @@ impl Worker {
         step_limit: Duration,
     ) -> Result<(), Setback> {
         hand.record.stage = stage;
+        self.time_stage(Some(stage));
         self.keep(claim, step_limit);
         let saved = self.patiently(&self.until_stop(), |store| store.put_vm(Some(&claim.key), &hand.record));
         match saved {

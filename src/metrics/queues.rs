@@ -1,0 +1,191 @@
+//! The queues as `/metrics` shows them. The store is asked when somebody scrapes, and not more often than every few seconds; what it answers
+//! costs it one look at each group.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anklet_plugin_api::job::Group;
+use anklet_plugin_api::presence::{Because, HANDLER_PREFIX, Presence};
+use anklet_plugin_api::scope::{Scope, same};
+use anklet_plugin_api::store::{Store, StoreError, Survey};
+
+use super::tally::{N_TEMPLATES, OTHER, short};
+
+/// Two Prometheus servers scrape for the price of one.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// The queues that this process works on, each once.
+#[derive(Default)]
+pub(super) struct Queues(Mutex<Vec<Known>>);
+
+struct Known {
+    name: String,
+    store: Arc<dyn Store>,
+    last: Option<(Instant, Option<QueueView>)>,
+}
+
+/// One queue.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct QueueView {
+    pub(super) waiting: u64,
+    pub(super) held: u64,
+    pub(super) claimed: u64,
+    pub(super) running: u64,
+    pub(super) vms: u64,
+    /// By template.
+    pub(super) templates: BTreeMap<String, TemplateView>,
+}
+
+/// The waiting jobs of a template.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct TemplateView {
+    pub(super) n_jobs: u64,
+    pub(super) oldest: Duration,
+    /// Handlers of the fleet that take such jobs: free, busy, and unable for now.
+    pub(super) n_free: u64,
+    pub(super) n_busy: u64,
+    pub(super) n_unable: u64,
+}
+
+impl Queues {
+    /// Shows this queue too, unless it is shown already.
+    pub(super) fn add(&self, name: &str, store: &Arc<dyn Store>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|known| known.name == name) {
+            known.push(Known { name: name.to_owned(), store: Arc::clone(store), last: None });
+        }
+    }
+
+    /// Each queue by name; none where the store does not answer.
+    pub(super) fn views(&self) -> Vec<(String, Option<QueueView>)> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = |known: &mut Known| {
+            if known.last.as_ref().is_none_or(|(at, _)| at.elapsed() >= FRESH) {
+                known.last = Some((Instant::now(), look(&*known.store).ok()));
+            }
+            (known.name.clone(), known.last.as_ref().and_then(|(_, view)| view.clone()))
+        };
+        known.iter_mut().map(view).collect()
+    }
+}
+
+fn look(store: &dyn Store) -> Result<QueueView, StoreError> {
+    let survey = store.survey()?;
+    let notices = if survey.groups.is_empty() { Vec::new() } else { store.notices(HANDLER_PREFIX)? };
+    // What a newer anklet says and we cannot read is left out.
+    let handlers: Vec<Presence> =
+        notices.iter().filter_map(|notice| serde_json::from_str(&notice.text).ok()).collect();
+    Ok(view(&survey, &handlers))
+}
+
+fn view(survey: &Survey, handlers: &[Presence]) -> QueueView {
+    let mut view = QueueView {
+        held: survey.held,
+        claimed: survey.claimed,
+        running: survey.running,
+        vms: survey.vms,
+        ..QueueView::default()
+    };
+    for (group, waiting) in &survey.groups {
+        view.waiting += waiting.n_jobs;
+        let of_group = TemplateView {
+            n_jobs: waiting.n_jobs,
+            oldest: survey.at.since(waiting.oldest_at),
+            ..handlers_of(group, handlers)
+        };
+        let template = view.templates.entry(short(&group.template)).or_default();
+        // Of several repositories the one with the most free handlers and the oldest job: what the two together say is then said of neither too soon.
+        template.n_jobs += of_group.n_jobs;
+        if of_group.oldest >= template.oldest {
+            *template = TemplateView { n_jobs: template.n_jobs, ..of_group };
+        }
+    }
+    bound(&mut view.templates);
+    view
+}
+
+/// Templates come from strangers' labels: only those with the most jobs are named.
+fn bound(templates: &mut BTreeMap<String, TemplateView>) {
+    let mut by_jobs: Vec<_> = std::mem::take(templates).into_iter().collect();
+    by_jobs.sort_by_key(|(_, view)| std::cmp::Reverse(view.n_jobs));
+    for (n, (name, view)) in by_jobs.into_iter().enumerate() {
+        if n < N_TEMPLATES {
+            templates.insert(name, view);
+            continue;
+        }
+        let other = templates.entry(OTHER.to_owned()).or_default();
+        other.n_jobs += view.n_jobs;
+        other.oldest = other.oldest.max(view.oldest);
+    }
+}
+
+fn handlers_of(group: &Group, handlers: &[Presence]) -> TemplateView {
+    let mut view = TemplateView::default();
+    for handler in handlers.iter().filter(|handler| takes(&handler.scope, group)) {
+        let on_host = handlers.iter().filter(|other| other.host == handler.host);
+        let mut verdicts =
+            on_host.flat_map(|other| &other.verdicts).filter(|verdict| verdict.group == *group);
+        let is_unable = verdicts.any(|verdict| {
+            matches!(verdict.because, Because::TooLarge | Because::Template | Because::NoRoom | Because::Pull)
+        });
+        match (handler.status.as_str(), &handler.pause) {
+            ("draining" | "limit_paused" | "stopped", _) => view.n_unable += 1,
+            _ if is_unable => view.n_unable += 1,
+            ("idle", None) => view.n_free += 1,
+            ("idle", Some(_)) => view.n_unable += 1,
+            _ => view.n_busy += 1,
+        }
+    }
+    view
+}
+
+fn takes(scope: &Scope, group: &Group) -> bool {
+    match scope {
+        Scope::Repository { owner, repo } => same(owner, &group.owner) && same(repo, &group.repo),
+        Scope::Organization { owner } => same(owner, &group.owner),
+        // The group does not tell its enterprise; a queue has one.
+        Scope::Enterprise { .. } => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anklet_plugin_api::fake::memory::MemoryStore;
+    use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
+    use anklet_plugin_api::store::Source;
+
+    use super::*;
+
+    fn news(n: u64, template: &str) -> News {
+        let job = Job {
+            id: JobId(n),
+            run_id: RunId(n),
+            run_attempt: 1,
+            owner: "acme".to_owned(),
+            repo: "app".to_owned(),
+            enterprise: None,
+            labels: Vec::new(),
+            image: Image { template: template.to_owned(), tag: None },
+            name: String::new(),
+            workflow: String::new(),
+            html_url: String::new(),
+            created_at: None,
+        };
+        News { job, phase: Phase::Queued, for_us: true }
+    }
+
+    #[test]
+    fn templates_are_bounded_and_the_longest_queues_are_named() {
+        let store = MemoryStore::default();
+        for n in 0..200 {
+            store.news(&news(n, &format!("t{n}")), Source::Webhook).unwrap();
+        }
+        for n in 200..210 {
+            store.news(&news(n, "t199"), Source::Webhook).unwrap();
+        }
+        let view = look(&store).unwrap();
+        assert_eq!((view.waiting, view.templates.len()), (210, N_TEMPLATES + 1));
+        assert_eq!((view.templates["t199"].n_jobs, view.templates[OTHER].n_jobs), (11, 150));
+    }
+}
