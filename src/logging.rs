@@ -5,6 +5,7 @@
 use std::io::Write;
 
 use anklet_plugin_api::log_context;
+use anklet_plugin_api::time::Moment;
 use env_logger::{Builder, Target};
 use log::LevelFilter;
 
@@ -86,7 +87,7 @@ fn builder(level: LogLevel) -> Builder {
     let mut builder = Builder::new();
     builder.filter(None, others).filter(Some(OWN_CRATES), level.filter()).target(Target::Stdout);
     builder.format(move |out, record| {
-        let time = out.timestamp_millis().to_string();
+        let time = Moment::now().to_string();
         let context = log_context::inherit();
         let text = line::text(record, &time, context.attributes(), style);
         match context.attributes() {

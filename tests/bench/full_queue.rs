@@ -75,7 +75,7 @@ fn fill(world: &World, n_others: u64) {
     assert_eq!(deliver(world.port, &queued(1, "other")).0, 200);
     anklet.stop();
     let sql = format!(
-        "BEGIN IMMEDIATE;
+        r#"BEGIN IMMEDIATE;
          INSERT INTO groups (queue, owner, repo, template, tag, enterprise, head_age, head_seq)
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99)
          SELECT g.queue, g.owner, g.repo || '-' || i, g.template, g.tag, g.enterprise, g.head_age + i, g.head_seq + i
@@ -83,9 +83,10 @@ fn fill(world: &World, n_others: u64) {
          INSERT INTO jobs (queue, job, version, age, grp, doc)
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {} - 1)
          SELECT j.queue, j.job + i, j.version, j.age + i, (SELECT min(id) FROM groups) + i % 100,
-                json_set(j.doc, '$.job.id', CAST(j.job + i AS TEXT), '$.job.repo', 'other-' || (i % 100))
+                replace(replace(j.doc, '"id":"' || j.job || '"', '"id":"' || (j.job + i) || '"'),
+                        '"repo":"app"', '"repo":"other-' || (i % 100) || '"')
          FROM jobs j, n;
-         COMMIT;",
+         COMMIT;"#,
         n_others
     );
     queue::open(world).execute_batch(&sql).expect("the queue is filled");
