@@ -55,19 +55,19 @@ impl TestServer {
         let mut shell = command.spawn().expect("a shell starts");
         let mut log = BufReader::new(shell.stdout.take().expect("its output is ours"));
         let mut line = String::new();
-        log.read_line(&mut line).expect("the shell says the number of the server");
-        let pid = line.trim().parse().ok().and_then(Pid::from_raw).expect("a number");
-        loop {
+        // The shell says the number of the server, before or after the server's first words.
+        let (mut pid, mut is_ready) = (None, false);
+        while pid.is_none() || !is_ready {
             line.clear();
             if log.read_line(&mut line).expect("the server's log is read") == 0 || line.contains("exit") {
                 let _ = shell.kill();
                 let _ = shell.wait();
                 return None;
             }
-            if line.contains("Ready to accept connections") {
-                break;
-            }
+            pid = pid.or_else(|| Pid::from_raw(line.trim().parse().ok()?));
+            is_ready |= line.contains("Ready to accept connections");
         }
+        let pid = pid.expect("a number");
         let drain = std::thread::Builder::new().name("redis log".to_owned());
         drain.spawn(move || log.read_to_end(&mut Vec::new())).expect("a thread starts");
         Some(Self { shell, pid, folder: folder.to_owned(), port })
