@@ -197,11 +197,20 @@ fn a_renamed_repository_is_followed_on_the_same_server_only() {
 
 #[test]
 fn a_redirected_post_stays_a_post() {
-    let location = vec![("Location", "/repositories/1/cancel".to_owned())];
-    let server = Server::new([Step::Answer(307, location, Vec::new()), answer(202, "{}")]);
-    let run = anklet_plugin_api::job::RunId(1);
-    server.client().cancel_run(REPOSITORY, run, &Ear::deaf()).unwrap();
-    assert_eq!(server.lines()[1], "POST /repositories/1/cancel HTTP/1.1");
+    for status in [301, 302, 307, 308] {
+        let elsewhere = Server::new([answer(202, "{}")]);
+        let to = |url: String| Step::Answer(status, vec![("Location", url)], Vec::new());
+        let server =
+            Server::new([to("/repositories/1/cancel".to_owned()), answer(202, "{}"), to(elsewhere.url())]);
+        let run = anklet_plugin_api::job::RunId(1);
+        server.client().cancel_run(REPOSITORY, run, &Ear::deaf()).unwrap();
+        server.asked();
+        let followed = server.asked();
+        assert_eq!(followed.line, "POST /repositories/1/cancel HTTP/1.1", "{status}");
+        assert_eq!(followed.headers["authorization"], "Bearer ghp_secret");
+        server.client().cancel_run(REPOSITORY, run, &Ear::deaf()).unwrap_err();
+        assert!(elsewhere.lines().is_empty(), "{status}: the credentials stay");
+    }
 }
 
 #[test]
