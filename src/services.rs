@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     process: String,
     /// The handlers started so far, for the janitor.
     handlers: Vec<(Section, Arc<dyn Store>)>,
+    /// The queues of all plugins started so far.
+    queues: Vec<Arc<dyn Store>>,
 }
 
 impl Shared {
@@ -112,6 +114,7 @@ impl Shared {
             limits: config.limits.clone(),
             process,
             handlers: Vec::new(),
+            queues: Vec::new(),
         })
     }
 
@@ -138,6 +141,9 @@ impl Shared {
         let adoption = server.filter(|_| role == Role::Handler).and_then(|server| self.adoptions.get(server));
         let lease = self.lease(&section, &store, adoption.cloned(), interrupt.clone());
         let services = self.services(&store, drain, interrupt);
+        if !self.queues.iter().any(|queue| Arc::ptr_eq(queue, &store)) {
+            self.queues.push(Arc::clone(&store));
+        }
         if role == Role::Handler {
             self.handlers.push((section.clone(), store));
         }
@@ -245,31 +251,35 @@ impl Shared {
         started.collect()
     }
 
-    /// Starts the janitor, once every handler has read what it held; none is needed without handlers.
+    /// Starts the janitor, once every handler has read what it held. Without handlers there is nothing to do but to say what an earlier
+    /// config left on this host.
     pub(crate) fn start_janitor(
         &self,
         stop: Stop,
         events: &Sender<Event>,
     ) -> Result<Option<JoinHandle<()>>, SetupError> {
-        let Some((section, _)) = self.handlers.first() else { return Ok(None) };
-        let life = section.claim_life;
+        if self.handlers.is_empty() && self.host.records().is_ok_and(|records| records.is_empty()) {
+            return Ok(None);
+        }
         let sites = self
             .handlers
             .iter()
             .map(|(section, store)| (section.clone(), self.services(store, stop.clone(), stop.clone())));
-        let lease = self.new_lease(&section.name, life);
-        let is_leased = Box::new(move |store: &Arc<dyn Store>, name: &PluginName| {
-            let lease = Lease { name: format!("plugin/{name}"), ..lease.clone() };
-            match store.lease(&lease) {
+        let (lessee, queues) = (self.lessee(), self.queues.clone());
+        let is_leased = Box::new(move |name: &PluginName| {
+            // It is given back at once.
+            let lease = lessee.lease(format!("plugin/{name}"), Duration::from_secs(1));
+            queues.iter().any(|store| match store.lease(&lease) {
                 // Nobody had the name; nor do we need it.
                 Ok(Leased::Ours) => {
                     let _ = store.release(&lease);
                     false
                 }
                 Ok(Leased::Theirs { .. }) | Err(_) => true,
-            }
+            })
         });
-        let janitor = anklet_handler_github::janitor(sites.collect(), self.desk.clone(), is_leased)
+        let host = (Arc::clone(&self.host) as _, self.limits.clone());
+        let janitor = anklet_handler_github::janitor(sites.collect(), host, self.desk.clone(), is_leased)
             .map_err(|error| SetupError { message: "cannot start the janitor", cause: error.to_string() })?;
         crew::start_janitor(janitor, stop, events).map(Some).map_err(no_thread)
     }

@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) anka: FakeAnka,
     pub(crate) port: u16,
     pub(crate) hook: HookId,
+    /// The port of the Redis that the queue is in; none for the embedded one.
+    redis: Option<u16>,
 }
 
 /// A folder that goes when the test ends.
@@ -81,26 +83,37 @@ impl World {
             RUNNER_VERSION.clone_into(&mut knobs.runner_version);
             knobs.runner_archive = archive;
         });
-        Self { home, github, anka, port, hook }
+        Self { home, github, anka, port, hook, redis: None }
     }
 
-    /// The config of one host: a receiver and this many handlers of the repository, on the embedded queue, with short waits.
+    /// The same with its queue in the Redis on this port.
+    pub(crate) fn on_redis(port: u16) -> Self {
+        Self { redis: Some(port), ..Self::new() }
+    }
+
+    /// The config of one host: a receiver and this many handlers of the repository, with short waits.
     pub(crate) fn config(&self, n_handlers: usize) -> String {
         let mut text = format!(
             "github_url: {}\ngithub_api_url: {}\nglobal_token: {TOKEN}\nglobal_receiver_secret: {SECRET}\nwork_dir: {}\n\
              claim_seconds: 3\nhost: {{cpu_count: 12, memory_bytes: 34359738368}}\n\
              limits: {{fence_no_answer: 0.2, github_retry_first: 0.05, command_grace: 1, runner_list_lag: 1, register_runner: 5, job_hold_first: 0.1,\n\
-             \x20 host_avoid_first: 0.1, delete_retry: 0.5}}\n\
+             \x20 host_avoid_first: 0.1, delete_retry: 0.5}}\n{}\
              plugins:\n  - {{name: RECEIVER, plugin: github_receiver, owner: acme, repo: app, port: {}}}\n",
             self.github.url(),
             self.github.api_url(),
             self.home.path().display(),
+            self.database(),
             self.port
         );
         for n_handler in 1..=n_handlers {
             text += &format!("  - {{name: HANDLER{n_handler}, plugin: github, owner: acme, repo: app}}\n");
         }
         text
+    }
+
+    fn database(&self) -> String {
+        let keys = |port| format!("global_database_url: 127.0.0.1\nglobal_database_port: {port}\n");
+        self.redis.map(keys).unwrap_or_default()
     }
 
     /// Starts the program with this config and waits until all its plugins are ready.
@@ -148,8 +161,11 @@ impl World {
         anklet.wait_for("an empty ledger", || !self.ledger().contains("anklet-vm-"));
     }
 
-    /// Whether no job and no VM is recorded in the queue file, as another process sees it.
+    /// Whether no job and no VM is recorded in the queue, as another process sees it.
     pub(crate) fn is_queue_empty(&self) -> bool {
+        if let Some(port) = self.redis {
+            return is_redis_empty(port);
+        }
         let file = self.home.path().join(".config/anklet/anklet.db");
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let count = |connection: &rusqlite::Connection| {
@@ -158,6 +174,12 @@ impl World {
         };
         let connection = rusqlite::Connection::open_with_flags(file, flags);
         connection.and_then(|connection| count(&connection)).is_ok_and(|n_rows| n_rows == 0)
+    }
+
+    /// Waits for something while no process runs whose log could be waited for.
+    #[track_caller]
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        assert!(self.anka.wait_for(LIMIT, |_| is_so()), "waited in vain for {what}");
     }
 
     /// The names of all VMs that are not templates.
@@ -195,6 +217,17 @@ pub(crate) fn spawn_at(home: &Home, config: &str, mut command: Command) -> Ankle
     command.env("HOME", home.path()).env("PATH", path).env("LOG_LEVEL", "DEBUG").env("LANG", "C");
     command.current_dir(home.path());
     Anklet::spawn(command)
+}
+
+/// Whether no queue of this Redis holds a job or the record of a VM; false while it does not answer.
+fn is_redis_empty(port: u16) -> bool {
+    let Ok(client) = redis::Client::open(("127.0.0.1", port)) else { return false };
+    let Ok(mut connection) = client.get_connection_with_timeout(LIMIT) else { return false };
+    let mut has_none = |pattern: &str| {
+        let keys = redis::cmd("KEYS").arg(pattern).query::<Vec<String>>(&mut connection);
+        keys.is_ok_and(|keys| keys.is_empty())
+    };
+    has_none("anklet:{*}:job:*") && has_none("anklet:{*}:vm:*")
 }
 
 /// A command without an environment, so that what the tests were started with does not matter.

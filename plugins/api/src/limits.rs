@@ -97,6 +97,8 @@ limits! {
     go_program_look = 60_000;
     /// A failed deletion is tried again this often.
     delete_retry = 60_000;
+    /// A VM to whose runner no handler of this host has access is complained about this often.
+    complaint = 3_600_000;
     /// A refused cancellation, and a repository that cannot be seen, are asked about again this often.
     refused_retry = 3_600_000;
     /// A job that GitHub does not find is asked about again after this; with the fourth such answer, within ten minutes, it may be gone.

@@ -61,6 +61,7 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
         "While the Go program works with the same Redis, it is looked this often whether it has ended.",
     ),
     ("delete_retry", "A VM that could not be deleted is tried again this often."),
+    ("complaint", "A VM left by a handler whose scope is not in the config any more is told of this often."),
     (
         "refused_retry",
         "A refused cancellation, or a repository that cannot be seen, is asked about this often.",

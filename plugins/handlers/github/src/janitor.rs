@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{at, never, select};
 use log::{debug, error, info, warn};
 
+use anklet_plugin_api::host::Host;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::{PluginName, VmName};
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::stop::Stop;
-use anklet_plugin_api::store::Store;
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmRecord};
 
@@ -23,14 +24,13 @@ use crate::desk::Desk;
 use crate::sweep::Sweep;
 use crate::worker::Worker;
 
-/// A record that nobody of this host can see to is complained about this often.
-const COMPLAINT_EVERY: Duration = Duration::from_secs(3_600);
-
 /// Whether a plugin of that name lives in another process.
-pub type IsLeased = Box<dyn Fn(&Arc<dyn Store>, &PluginName) -> bool + Send>;
+pub type IsLeased = Box<dyn Fn(&PluginName) -> bool + Send>;
 
 /// Cleans up for all handlers of a process.
 pub struct Janitor {
+    pub(crate) host: Arc<dyn Host>,
+    pub(crate) limits: Limits,
     pub(crate) sites: Vec<Worker>,
     pub(crate) sweeps: Vec<Sweep>,
     pub(crate) desk: Desk,
@@ -41,13 +41,10 @@ pub struct Janitor {
 impl Janitor {
     /// Works until `stop` closes.
     pub fn run(mut self, stop: &Stop) {
-        let shortest = |of: fn(&Limits) -> Duration| self.sites.iter().map(|site| of(site.limits())).min();
-        let retry = shortest(|limits| limits.delete_retry).unwrap_or(COMPLAINT_EVERY);
-        let sweep_look = shortest(|limits| limits.sweep_look).unwrap_or(COMPLAINT_EVERY);
+        let (retry, sweep_look) = (self.limits.delete_retry, self.limits.sweep_look);
         let mut sweep_at = Instant::now() + sweep_look;
         let mut round_at = Some(Instant::now());
-        let tell_every =
-            self.sites.iter().map(|site| site.section.claim_life / 3).min().unwrap_or(COMPLAINT_EVERY);
+        let tell_every = self.sites.iter().map(|site| site.section.claim_life / 3).min().unwrap_or(retry);
         let mut tell_at = self.sites.iter().any(|site| site.store.is_shared()).then(Instant::now);
         loop {
             if tell_at.is_some_and(|tell_at| tell_at <= Instant::now()) {
@@ -120,7 +117,19 @@ impl Janitor {
                     continue;
                 }
                 seen.push(record.vm.clone());
-                is_left |= !self.see_to(i_site, record);
+                is_left |= !self.see_to(record);
+            }
+        }
+        // Nobody here serves the queues of the others, so that it can only be told what an earlier config left.
+        for record in self.host.records().unwrap_or_default() {
+            let is_served = self.sites.iter().any(|site| site.section.queue == record.queue);
+            if !is_served && !seen.contains(&record.vm) && !self.desk.is_in_hand(&record.vm) {
+                seen.push(record.vm.clone());
+                is_left = true;
+                if !self.is_elsewhere(&record) {
+                    // It may be that another process is just undoing it.
+                    self.complain(&record, self.limits.delete_retry * 10);
+                }
             }
         }
         self.complaints.retain(|vm, _| seen.contains(vm));
@@ -128,14 +137,13 @@ impl Janitor {
     }
 
     /// Sees to one record; true if nothing is left of it.
-    fn see_to(&mut self, i_site: usize, mut record: VmRecord) -> bool {
+    fn see_to(&mut self, mut record: VmRecord) -> bool {
         let is_known = self.sites.iter().any(|site| site.section.name == record.plugin);
-        if !is_known && (self.is_leased)(&self.sites[i_site].store, &record.plugin) {
-            // Another process sees to it for as long as it lives; or the store did not say.
+        if !is_known && self.is_elsewhere(&record) {
             return false;
         }
         let Some(site) = self.sites.iter().find(|site| site.section.scope == record.scope) else {
-            self.complain(&record);
+            self.complain(&record, Duration::ZERO);
             return false;
         };
         if record.stage < Stage::Deleting && record.registering_at.is_some() {
@@ -163,16 +171,40 @@ impl Janitor {
         true
     }
 
-    fn complain(&mut self, record: &VmRecord) {
+    /// Whether another process sees to it for as long as that lives; or the store does not say.
+    fn is_elsewhere(&self, record: &VmRecord) -> bool {
+        self.host.is_reserved(record.vm.as_str()) || (self.is_leased)(&record.plugin)
+    }
+
+    /// Says that nobody sees to it, after it was met for so long.
+    fn complain(&mut self, record: &VmRecord, patience: Duration) {
         let now = Instant::now();
-        if self.complaints.get(&record.vm).is_some_and(|said_at| now < *said_at + COMPLAINT_EVERY) {
+        let due_at = self.complaints.entry(record.vm.clone()).or_insert(now + patience);
+        if now < *due_at {
             return;
         }
-        self.complaints.insert(record.vm.clone(), now);
+        *due_at = now + self.limits.complaint;
+        let [remove_runner, delete_vm] = commands(record);
         let since = Moment::now().since(record.created_at).as_secs();
         error!(
-            vmName:% = record.vm, scope:% = record.scope, plugin:% = record.plugin, age_seconds = since;
-            "no handler of this host has the scope of this VM's runner: remove the runner at GitHub, then run `anka delete --yes VM`"
+            vmName:% = record.vm, runnerName:% = record.vm, scope:% = record.scope, plugin:% = record.plugin, age_seconds = since,
+            removeRunner = remove_runner.as_str(), deleteVM = delete_vm.as_str();
+            "no handler of this host has the scope of this VM's runner: run `removeRunner`, then `deleteVM`, or put a handler of that scope back"
         );
     }
+}
+
+/// What an operator runs to remove the runner, and then the VM: while the runner works GitHub refuses the first.
+fn commands(record: &VmRecord) -> [String; 2] {
+    let path = match &record.scope {
+        Scope::Repository { owner, repo } => format!("repos/{owner}/{repo}"),
+        Scope::Organization { owner } => format!("orgs/{owner}"),
+        Scope::Enterprise { slug } => format!("enterprises/{slug}"),
+    };
+    let (runners, vm) = (format!("{path}/actions/runners"), &record.vm);
+    let id = format!("gh api --paginate {runners} --jq '.runners[] | select(.name == \"{vm}\") | .id'");
+    [
+        format!("{id} | xargs -n 1 -I ID gh api --method DELETE {runners}/ID"),
+        format!("anka delete --yes {vm}"),
+    ]
 }

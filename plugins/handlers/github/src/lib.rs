@@ -37,6 +37,8 @@ mod worker;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use anklet_plugin_api::host::Host;
+use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::{Report, Status};
 use anklet_plugin_api::scope::Scope;
@@ -97,9 +99,10 @@ fn say_what_has_no_effect(section: &Section) {
     }
 }
 
-/// The janitor for these handlers' sections and services. `is_leased` tells whether a plugin of another name lives in another process.
+/// The janitor for these handlers' sections and services; without any it only says what is left on the host. `is_leased` tells whether a plugin of another name lives in another process.
 pub fn janitor(
     handlers: Vec<(Section, Services)>,
+    (host, limits): (Arc<dyn Host>, Limits),
     desk: Desk,
     is_leased: IsLeased,
 ) -> Result<Janitor, PluginError> {
@@ -108,7 +111,7 @@ pub fn janitor(
         .map(|(section, services)| Ok(worker(section, desk.clone(), &services, false)?.impatient()));
     let sites = sites.collect::<Result<Vec<_>, PluginError>>()?;
     let sweeps = sweep::sweeps(&sites);
-    Ok(Janitor { sites, sweeps, desk, is_leased, complaints: BTreeMap::new() })
+    Ok(Janitor { host, limits, sites, sweeps, desk, is_leased, complaints: BTreeMap::new() })
 }
 
 fn worker(

@@ -48,7 +48,9 @@ impl Worker {
         // Those of other queues are in other stores, perhaps in the hands of another process.
         ledger.retain(|record| record.queue.is_empty() || record.queue == self.section.queue);
         for record in &ledger {
-            if !records.contains_key(&record.vm) {
+            // What is in work somewhere on this host has its record there, or will have it.
+            let is_in_work = self.desk.is_in_hand(&record.vm) || self.host.is_reserved(record.vm.as_str());
+            if !records.contains_key(&record.vm) && !is_in_work {
                 warn!(vmName:% = record.vm; "the store has lost the record of a VM; it is written back from the ledger");
                 let record = with_the_worst_assumed(record);
                 let _ = self.patiently(ear, |store| store.put_vm(None, &record))?;

@@ -139,8 +139,9 @@ impl World {
         // As the daemon does it: once the handlers have read what they held.
         let janitor = has_janitor.then(|| {
             let services = self.services(&drained, &interrupted, Ready::new(|| {}));
-            let janitor =
-                janitor(vec![(self.section.clone(), services)], desk, Box::new(|_, _| false)).unwrap();
+            let host = (Arc::clone(&services.host), self.section.limits.clone());
+            let sites = vec![(self.section.clone(), services)];
+            let janitor = janitor(sites, host, desk, Box::new(|_| false)).unwrap();
             thread().spawn(move || janitor.run(&interrupted)).unwrap()
         });
         Life { drain: Some(drain), interrupt: Some(interrupt), handler: Some(handler), janitor }
