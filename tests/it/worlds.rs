@@ -15,6 +15,15 @@ pub(crate) fn in_worlds<C: Clone + std::fmt::Debug + Send + Sync>(
     cases: Vec<C>,
     run: impl Fn(&World, &C) + Sync,
 ) {
+    in_worlds_of(World::new, cases, run);
+}
+
+/// The same in worlds of another kind.
+pub(crate) fn in_worlds_of<W, C: Clone + std::fmt::Debug + Send + Sync>(
+    new_world: impl Fn() -> W + Sync,
+    cases: Vec<C>,
+    run: impl Fn(&W, &C) + Sync,
+) {
     let n_cases = cases.len();
     let waiting = Mutex::new(VecDeque::from(cases));
     let failed = Mutex::new(Vec::new());
@@ -23,7 +32,7 @@ pub(crate) fn in_worlds<C: Clone + std::fmt::Debug + Send + Sync>(
             scope.spawn(|| {
                 loop {
                     let Some(case) = waiting.lock().unwrap().pop_front() else { return };
-                    let world = World::new();
+                    let world = new_world();
                     if catch_unwind(AssertUnwindSafe(|| run(&world, &case))).is_err() {
                         failed.lock().unwrap().push(format!("{case:?}"));
                     }

@@ -1,5 +1,6 @@
 //! The test's handle on one fake host.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
@@ -212,6 +213,30 @@ impl FakeAnka {
     /// Pulls that met another pull or a clone; a real host's data would be broken.
     pub fn corruptions(&self) -> Vec<TraceLine> {
         self.trace().into_iter().filter(|line| line.event == "corruption").collect()
+    }
+
+    /// Jobs that ran in two VMs at once, by the trace. A job is over when its runner lets go of it or its VM goes.
+    pub fn jobs_in_two_vms(&self) -> Vec<u64> {
+        let mut running: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        let mut doubled = Vec::new();
+        for line in self.trace() {
+            let job = line.more.get("job_id").and_then(Value::as_u64);
+            match (line.event.as_str(), job) {
+                ("job", Some(job)) => {
+                    let vms = running.entry(job).or_default();
+                    if vms.iter().any(|vm| *vm != line.vm) {
+                        doubled.push(job);
+                    }
+                    vms.push(line.vm);
+                }
+                ("job end", Some(job)) => running.entry(job).or_default().retain(|vm| *vm != line.vm),
+                ("vm", _) if line.text("to") != "running" => {
+                    running.values_mut().for_each(|vms| vms.retain(|vm| *vm != line.vm));
+                }
+                _ => {}
+            }
+        }
+        doubled
     }
 
     /// The most VMs, cores and bytes of memory that ever ran at once, by the trace.

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use crate::http;
 use crate::runner::{call, diagnose, forget, origin, say, settings};
+use crate::tools::guest_world;
+use crate::trace::TraceLine;
 
 const MOST_TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
@@ -150,12 +152,16 @@ impl Runner<'_> {
     fn work(&self, job: &Value, events: &Receiver<Value>) -> End {
         let id = &job["job_id"];
         self.log(&format!("Running job: {id}"));
+        trace("job", id);
         let ends_at = Instant::now() + job["steps_ms"].as_u64().map_or(LONG, Duration::from_millis);
         let mut conclusion = job["conclusion"].as_str().unwrap_or("success");
         loop {
             let left = ends_at.saturating_duration_since(Instant::now());
             match events.recv_timeout(left) {
-                Ok(event) if event["event"] == "stop" => return End::Stopped,
+                Ok(event) if event["event"] == "stop" => {
+                    trace("job end", id);
+                    return End::Stopped;
+                }
                 Ok(event) if event["event"] == "cancel" => {
                     conclusion = "cancelled";
                     break;
@@ -168,6 +174,7 @@ impl Runner<'_> {
                 }
             }
         }
+        trace("job end", id);
         let url = format!("{}/_fake/jobs/{id}/done", self.origin);
         let result = json!({"runner": self.name, "conclusion": conclusion});
         for _ in 0..MOST_TRIES {
@@ -183,6 +190,14 @@ impl Runner<'_> {
     fn log(&self, text: &str) {
         say(&format!("{}: {text}", crate::clock::now_text()));
         diagnose(self.dir, text);
+    }
+}
+
+/// Notes in the trace that a job begins or ends in this VM.
+fn trace(event: &str, job: &Value) {
+    if let Ok((world, uuid)) = guest_world() {
+        let line = TraceLine::new(event, "guest run.sh").with("job_id", job.clone());
+        world.trace(&TraceLine { vm: uuid, ..line });
     }
 }
 

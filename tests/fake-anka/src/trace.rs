@@ -16,7 +16,7 @@ pub struct TraceLine {
     /// Milliseconds since 1970, with a fraction.
     pub at_ms: f64,
     /// `start` and `end` of a command; `hang` when it does as it was planned to; `vm` when a VM changes; `rule` when one is used; `guest` for a tool run in a
-    /// VM; `corruption` when a pull met another pull or a clone.
+    /// VM; `job` and `job end` when a runner takes a job and lets go of it; `corruption` when a pull met another pull or a clone.
     pub event: String,
     /// The process that wrote the line.
     pub pid: u32,
@@ -33,7 +33,7 @@ pub struct TraceLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit: Option<i32>,
     /// Facts of the event: `env`, `env_outside`, `stdin` on `start`; `stdin_bytes`, `message` on `end`; `to`,
-    /// `cpu_cores`, `ram_size` on `vm`.
+    /// `cpu_cores`, `ram_size` on `vm`; `job_id` on `job` and `job end`.
     #[serde(flatten)]
     pub more: Map<String, Value>,
 }
