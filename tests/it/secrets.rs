@@ -10,6 +10,7 @@ use std::thread::Builder;
 use fake_github::{Rule, keys};
 use serde_json::json;
 
+use crate::jit;
 use crate::support::{Anklet, LIMIT, SECRET, TOKEN, World, bare};
 
 /// The marker of processes that play a guest: what happens in a VM is not on the host.
@@ -149,11 +150,16 @@ fn metrics(anklet: &Anklet) -> Vec<u8> {
     pages
 }
 
-/// A script of the operator's own that does what ours would never do: it says its token, and fails the first time.
-fn install_talkative_script(world: &World) {
+fn install_script(world: &World, name: &str, text: &str) {
     let folder = world.home.path().join("plugins/handlers/github");
     fs::create_dir_all(&folder).unwrap();
-    let script = folder.join("register-runner.bash");
+    let script = folder.join(name);
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A script of the operator's own that does what ours would never do: it says its token, and fails the first time.
+fn install_talkative_script(world: &World) {
     let text = r#"#!/bin/bash
 set -ex
 echo "the token is $2" >&2
@@ -161,8 +167,7 @@ echo "$2" >>"$HOME/../../../tokens"
 cd "$HOME/actions-runner"
 ./config.sh --unattended --ephemeral --disableupdate --no-default-labels --name "$1" --token "$2" --url "$3" --labels "$4"
 "#;
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    install_script(world, "register-runner.bash", text);
     let fail = json!({"fail": {"code": 1, "message": "no registration today"}});
     world.anka.arm(&json!({"match": {"verb": "guest config.sh"}, "do": fail}));
 }
@@ -177,6 +182,30 @@ fn a_token_and_a_secret_of_the_config_are_seen_nowhere() {
             .status(500, &format!("the token {TOKEN} could not be read")),
     );
     let config = format!("plugins_path: {}/plugins\n{}", world.home.path().display(), world.config(1));
+    let anklet = world.start(&config);
+    run_and_look(&world, anklet, &[TOKEN, SECRET]);
+}
+
+/// The same for single-use configurations: a start script that says its own aloud, and fails the first time.
+#[test]
+fn a_single_use_configuration_is_seen_nowhere() {
+    let world = World::new();
+    let text = r#"#!/bin/bash
+set -ex
+echo "the configuration is $ACTIONS_RUNNER_INPUT_JITCONFIG" >&2
+tokens="$HOME/../../../tokens"
+echo "$ACTIONS_RUNNER_INPUT_JITCONFIG" >>"$tokens"
+[ "$(wc -l <"$tokens")" -ge 2 ]
+cd "$HOME/actions-runner"
+trap '' HUP
+./run.sh >runner.log 2>&1 </dev/null &
+"#;
+    install_script(&world, "start-runner.bash", text);
+    world.github.rule(
+        Rule::on("POST", "@/actions/runners/generate-jitconfig")
+            .status(500, &format!("the token {TOKEN} could not be read")),
+    );
+    let config = format!("plugins_path: {}/plugins\n{}", world.home.path().display(), jit::config(&world, 1));
     let anklet = world.start(&config);
     run_and_look(&world, anklet, &[TOKEN, SECRET]);
 }

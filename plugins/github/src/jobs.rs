@@ -17,6 +17,8 @@ const LIST_RUN_JOBS: CallName =
     CallName { method: "GET", path: "/repos/{owner}/{repo}/actions/runs/{id}/jobs" };
 const CANCEL_RUN: CallName =
     CallName { method: "POST", path: "/repos/{owner}/{repo}/actions/runs/{id}/cancel" };
+const FORCE_CANCEL_RUN: CallName =
+    CallName { method: "POST", path: "/repos/{owner}/{repo}/actions/runs/{id}/force-cancel" };
 const GET_REPOSITORY: CallName = CallName { method: "GET", path: "/repos/{owner}/{repo}" };
 
 /// What became of a request to cancel a run.
@@ -82,10 +84,29 @@ impl Client {
         id: RunId,
         ear: &Ear,
     ) -> Result<Cancellation, ClientError> {
-        let below = format!("/actions/runs/{id}/cancel");
+        self.end_run(CANCEL_RUN, repository, &format!("/actions/runs/{id}/cancel"), ear)
+    }
+
+    /// The same for a run that goes on after its cancellation: nothing in it is waited for, not even what should `always()` run.
+    pub fn force_cancel_run(
+        &self,
+        repository: Repository,
+        id: RunId,
+        ear: &Ear,
+    ) -> Result<Cancellation, ClientError> {
+        self.end_run(FORCE_CANCEL_RUN, repository, &format!("/actions/runs/{id}/force-cancel"), ear)
+    }
+
+    fn end_run(
+        &self,
+        name: CallName,
+        repository: Repository,
+        below: &str,
+        ear: &Ear,
+    ) -> Result<Cancellation, ClientError> {
         let refusal =
             |status, message, permission| Ok(Cancellation::Refused(Refusal { status, message, permission }));
-        match self.call(&repository_call(CANCEL_RUN, repository, &below, &[]), ear) {
+        match self.call(&repository_call(name, repository, below, &[]), ear) {
             Ok(_) => Ok(Cancellation::Accepted),
             // A run that hangs before its queue is a conflict too. Only these words tell them apart.
             Err(ClientError::Conflict { message, .. })
@@ -106,7 +127,7 @@ impl Client {
     }
 }
 
-fn repository_call<'a>(
+pub(crate) fn repository_call<'a>(
     name: CallName,
     repository: Repository<'a>,
     below: &str,

@@ -103,6 +103,23 @@ fn a_cancellation_has_three_ends() {
 }
 
 #[test]
+fn a_run_is_cancelled_by_force_in_the_same_ways() {
+    for (step, expected) in [
+        (answer(202, "{}"), Cancellation::Accepted),
+        (
+            answer(409, json!({"message": "Cannot cancel a workflow run that is completed."})),
+            Cancellation::AlreadyOver,
+        ),
+    ] {
+        let server = Server::new([step]);
+        let ended = server.client().force_cancel_run(REPOSITORY, RunId(5), &Ear::deaf()).unwrap();
+        assert_eq!(ended, expected);
+        let line = "POST /repos/Octo-Org/hello.world/actions/runs/5/force-cancel HTTP/1.1";
+        assert_eq!(server.lines(), [line]);
+    }
+}
+
+#[test]
 fn a_limit_is_no_refusal() {
     let headers = vec![("Retry-After", "1".to_owned())];
     let server = Server::new([Step::Answer(403, headers, "{}".into()), answer(202, "{}")]);

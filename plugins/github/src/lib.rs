@@ -8,6 +8,7 @@ mod agent;
 mod answer;
 mod app;
 pub mod budget;
+pub mod checks;
 pub mod client;
 mod credentials;
 pub mod deliveries;
