@@ -213,6 +213,45 @@ fn killed_around_the_call() {
     });
 }
 
+/// The call fails in each way: in the same claim where repeating it helps, else with a claim that counts as many tries as before.
+#[test]
+fn no_failure_of_the_call_is_a_try_of_the_job() {
+    type Spoil = fn(Rule) -> Rule;
+    let once: [(&str, Spoil, bool); 7] = [
+        ("500", |rule| rule.status(500, "as the test planned"), false),
+        ("hang", Rule::hang, false),
+        ("close", Rule::close, false),
+        ("lost answer", Rule::lose_answer, false),
+        ("half an answer", Rule::truncate_answer, false),
+        (
+            "name taken",
+            |rule| rule.status(409, "Already exists - A runner with the name *** already exists."),
+            false,
+        ),
+        ("nonsense", |rule| rule.nonsense(b"{\"half\":"), true),
+    ];
+    let once = once.map(|(what, spoil, is_claimed_again)| (what, spoil, 1, is_claimed_again));
+    let often = [
+        ("500, and no end of it", (|rule: Rule| rule.status(500, "no")) as Spoil, 12, true),
+        ("each answer lost, for long", Rule::lose_answer as Spoil, 12, true),
+    ];
+    in_worlds(once.into_iter().chain(often).collect(), |world, (what, spoil, times, is_claimed_again)| {
+        world.github.rule(spoil(Rule::on("POST", CALL).times(*times)));
+        let limits = "limits: {github_call: 0.5, host_avoid_most: 0.2, job_hold_most: 0.2, rest_first: 0.2, rest_most: 0.2, ";
+        let config = config(world, 1)
+            .replace("github_retry_total: 3", "github_retry_total: 1")
+            .replace("limits: {", limits);
+        let anklet = world.start(&config);
+        let job = world.github.create_job(world.job());
+        runs_well(world, &anklet, job);
+        let lines = anklet.lines();
+        let claims: Vec<_> = lines.iter().filter(|line| line.message() == "queued job found").collect();
+        assert_eq!(claims.len() > 1, *is_claimed_again, "{what}");
+        assert!(claims.iter().all(|line| line.0["attempts"] == json!(0)), "{what}: {claims:?}");
+        anklet.stop();
+    });
+}
+
 /// GitHub refuses: no try of the job, and no question whether a runner is there that was never made.
 #[test]
 fn a_refusal_is_no_try_and_leaves_nothing_to_remove() {
