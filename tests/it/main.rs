@@ -11,6 +11,7 @@
 
 mod adoption;
 mod bad_input;
+mod cancel;
 mod cli;
 mod crash;
 mod credentials;

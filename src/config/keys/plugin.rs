@@ -151,7 +151,7 @@ fn handler() -> Vec<Key> {
             "explain_cancellations",
             Kind::Flag,
             "false",
-            "Tell the developer at GitHub why a run was cancelled.",
+            "Tell the developers why a run is cancelled, and what to do, by a failed check called anklet on its commit. It needs a GitHub App with the permission Checks: read and write, which no token can have.",
         ),
     ]
 }

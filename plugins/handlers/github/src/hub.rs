@@ -14,6 +14,7 @@ use anklet_plugin_api::section::{Secret, Section};
 use anklet_plugin_api::vm::VmRecord;
 
 use anklet_github::address::Repository;
+use anklet_github::checks::FailedCheck;
 use anklet_github::client::Client;
 use anklet_github::error::ClientError;
 use anklet_github::jit::{DEFAULT_GROUP, JitAnswer, JitFailure};
@@ -244,9 +245,14 @@ impl Hub {
         Ok(runner.is_some_and(|runner| runner.is_online))
     }
 
-    /// Cancels the job's whole run.
-    pub(crate) fn cancel(&self, job: &Job, ear: &Ear<'_>) -> Result<Cancelled, HubError> {
-        match self.client.cancel_run(repository(job), job.run_id, ear)? {
+    /// Cancels the job's whole run; by force where it goes on after its cancellation.
+    pub(crate) fn cancel(&self, job: &Job, by_force: bool, ear: &Ear<'_>) -> Result<Cancelled, HubError> {
+        let cancellation = if by_force {
+            self.client.force_cancel_run(repository(job), job.run_id, ear)?
+        } else {
+            self.client.cancel_run(repository(job), job.run_id, ear)?
+        };
+        match cancellation {
             Cancellation::Accepted => Ok(Cancelled::Sent),
             Cancellation::AlreadyOver => Ok(Cancelled::AlreadyOver),
             Cancellation::Refused(refusal) => {
@@ -256,6 +262,11 @@ impl Hub {
                 Err(HubError::Refused(why))
             }
         }
+    }
+
+    /// Puts a failed check onto the job's commit.
+    pub(crate) fn fail_check(&self, job: &Job, check: &FailedCheck, ear: &Ear<'_>) -> Result<(), HubError> {
+        Ok(self.client.fail_check(repository(job), job.id, check, ear)?)
     }
 
     /// The runner program that GitHub wants to see, asked once a day; none if GitHub does not say. An error only if `ear` cut it.

@@ -5,6 +5,7 @@
 //! through, `cleanup` undoes what was made, `recover` takes up what an earlier start left, and the `janitor` sees to the rest.
 
 mod admit;
+mod cancel;
 mod cleanup;
 mod denial;
 mod desk;
@@ -94,8 +95,10 @@ fn say_what_has_no_effect(section: &Section) {
             "`runner_group` has no effect with `registration_mode: jit` in a repository, which has one group only"
         );
     }
-    if section.explain_cancellations {
-        warn!("`explain_cancellations` has no effect in this version; the log says why a run was cancelled");
+    if section.explain_cancellations && section.github.app.is_none() {
+        warn!(
+            "`explain_cancellations` needs a GitHub App (`private_key` and `app_id`): GitHub takes no checks from a token"
+        );
     }
 }
 

@@ -12,14 +12,11 @@ use anklet_plugin_api::report::{Fact, Status};
 use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, Want};
 use anklet_plugin_api::time::Moment;
 
-use anklet_github::labels::{Wanted, wanted};
-
 use crate::admit::NEEDS;
 use crate::facts::job_log;
-use crate::hub::Cancelled;
 use crate::mood::doubled;
 use crate::outcome::{Blame, Failure, Outcome};
-use crate::question::{Answer, CANCELLED, CANCELLING};
+use crate::question::Answer;
 use crate::worker::{Unanswered, Worker};
 
 impl Worker {
@@ -247,46 +244,6 @@ impl Worker {
             }
             Blame::Nobody => {}
         }
-    }
-
-    /// A word for the metrics.
-    fn why_cancelled(&self, claim: &Claim) -> &'static str {
-        let is_hopeless = matches!(wanted(&claim.job.labels), Wanted::Hopeless { .. });
-        let is_tried = claim.attempts > self.section.job_retry_attempts;
-        match (is_hopeless, is_tried) {
-            (true, _) => "labels",
-            (false, true) => "attempts",
-            (false, false) => "template",
-        }
-    }
-
-    /// Cancels the run, since nobody can run the job; the entry waits for GitHub's word that it is over.
-    fn cancel(&mut self, claim: &Claim, reason: &str) {
-        let (said, hold) = match self.hub.cancel(&claim.job, &self.until_stop()) {
-            Ok(Cancelled::Sent) => {
-                job_log!(warn, claim; "sent cancel workflow run", reason = reason);
-                self.count(&Fact::Cancelled(self.why_cancelled(claim)));
-                (format!("{CANCELLED}: {reason}"), self.limits().cancel_silence)
-            }
-            Ok(Cancelled::AlreadyOver) => {
-                // Its end was lost on the way.
-                if let Some(outcome) = self.ask(claim) {
-                    return self.settle(claim, outcome);
-                }
-                (format!("{CANCELLING} found the run over, and the job not"), self.limits().cancel_silence)
-            }
-            Err(error) if error.is_refusal() => {
-                job_log!(error, claim; "GitHub refuses to cancel the workflow run", reason = reason, error:% = error);
-                (format!("{CANCELLING} was refused: {error}"), self.limits().refused_retry)
-            }
-            Err(error) => {
-                job_log!(warn, claim; "unable to cancel the workflow run; it is tried again", reason = reason, error:% = error);
-                (format!("{CANCELLING} failed: {error}"), self.limits().github_retry_most)
-            }
-        };
-        let how = GiveBack { reason: said, counted: Counted::No, hold, host_avoids: None };
-        let _ = self.patiently(&self.while_undoing(), |store| store.give_back(&claim.key, &how));
-        info!(workflowJobID = claim.job.id.0; "waiting for GitHub to end the job");
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) signals: Receiver<JobSignal>,
     pub(crate) freed: Receiver<()>,
     pub(crate) started_at: Instant,
+    /// GitHub has refused a check that explains a cancellation, and that has been said.
+    pub(crate) was_check_refused: bool,
     /// How long undoing goes on after a stop.
     patience: Duration,
     pub(crate) drain: Stop,
@@ -107,6 +109,7 @@ impl Worker {
             signals: never(),
             freed: never(),
             started_at: Instant::now(),
+            was_check_refused: false,
             patience: section.limits.undo.saturating_sub(UNDO_RESERVE),
             section,
             hub,
