@@ -3,7 +3,7 @@
 use fake_github::{JobSpec, keys};
 use serde_json::Value;
 
-use crate::support::{Anklet, LIMIT, REPO, TOKEN, World, bare};
+use crate::support::{Anklet, LIMIT, REPO, TEMPLATE, TOKEN, World, bare};
 
 const HOPELESS: &[&str] = &["anka-template-tag:of-nothing"];
 
@@ -131,18 +131,25 @@ fn developers_are_told_why_their_run_is_cancelled() {
         summary.lines().filter(|line| line.contains("anka-template:")).all(|line| line.starts_with("    "))
     );
 
+    // The world's template, and a tag of it that nobody has.
+    let template = format!("anka-template:{TEMPLATE}");
+    let unknown = world.github.create_job(JobSpec::new(REPO, &[&template, "anka-template-tag:v9"]));
+    assert_eq!(world.github.wait_completed(unknown, LIMIT).conclusion.as_deref(), Some("cancelled"));
+    let check = checks(&world).remove(1);
+    assert!(check["output"]["summary"].as_str().unwrap().contains("the closest there: v1"), "{check}");
+
     // One try is all that this config allows.
     world.anka.arm(&serde_json::json!({"match": {"verb": "run"}, "times": -1, "do": {"fail": {"code": 1, "message": "no"}}}));
     let failing = world.github.create_job(world.job());
     assert_eq!(world.github.wait_completed(failing, LIMIT).conclusion.as_deref(), Some("cancelled"));
-    let check = checks(&world).remove(1);
+    let check = checks(&world).remove(2);
     let summary = check["output"]["summary"].as_str().unwrap();
     assert!(
         summary.contains("    failed attempts: 1\n    - ") && summary.contains("Re-run the job"),
         "{summary}"
     );
     anklet.wait_for("an empty queue", || world.is_queue_empty());
-    assert_eq!(checks(&world).len(), 2);
+    assert_eq!(checks(&world).len(), 3);
     world.assert_clean(&anklet);
     anklet.stop();
 }

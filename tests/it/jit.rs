@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use fake_github::{JobSpec, RegisteredBy, RegistrationEnd, Rule, keys};
+use fake_github::{JobSpec, JobStatus, RegisteredBy, RegistrationEnd, Rule, keys};
 use serde_json::json;
 
 use crate::support::{Anklet, LIMIT, REPO, TAG, TEMPLATE, TOKEN, World, bare};
@@ -191,24 +191,74 @@ fn a_second_name_is_known_to_the_next_start() {
     }
 }
 
-/// Killed between GitHub's answer and its record, and before the call.
+/// Where a process is killed in this mode alone; the rest is in the kill matrix.
+#[derive(Clone, Debug)]
+enum Kill {
+    BeforeCall,
+    /// GitHub has made the runner; nothing is written down yet.
+    AfterCall,
+    /// The answer was lost, and the conflict that tells it has just come.
+    AfterConflict,
+    /// The runner of the second name is made.
+    AfterSecondName,
+    /// At the command that starts the runner.
+    Start(&'static str),
+}
+
+impl Kill {
+    fn arm(&self, world: &World, pid: u32) {
+        let call = || Rule::on("POST", CALL);
+        match self {
+            Self::BeforeCall => drop(world.github.rule(call().kill_before(pid))),
+            Self::AfterCall => drop(world.github.rule(call().kill_after(pid))),
+            Self::AfterConflict => {
+                world.github.rule(call().lose_answer());
+                world.github.rule(call().kill_after(pid));
+            }
+            Self::AfterSecondName => {
+                world.github.rule(call().lose_answer());
+                world.github.rule(call().with_body("-2\"").kill_after(pid));
+            }
+            Self::Start(when) => {
+                let matching = json!({"verb": "run", "arg_contains": "start-runner"});
+                world.anka.arm(&json!({"match": matching, "do": {"kill_caller": when, "ms": 60}}));
+            }
+        }
+    }
+
+    /// How many runners GitHub makes until the job has run, where that is certain.
+    fn n_runners(&self) -> Option<usize> {
+        match self {
+            Self::BeforeCall => Some(1),
+            Self::AfterCall | Self::AfterConflict => Some(2),
+            Self::AfterSecondName => Some(3),
+            // The runner may be up, and is then watched on.
+            Self::Start(_) => None,
+        }
+    }
+}
+
 #[test]
-fn killed_around_the_call() {
-    in_worlds(vec![true, false], |world, is_before| {
+fn killed_between_the_wish_for_a_runner_and_its_start() {
+    let cases = [Kill::BeforeCall, Kill::AfterCall, Kill::AfterConflict, Kill::AfterSecondName];
+    let starts = ["before", "during", "after"].map(Kill::Start);
+    in_worlds(cases.into_iter().chain(starts).collect(), |world, kill| {
         let mut first = world.spawn(&config(world, 1));
-        let rule = Rule::on("POST", CALL);
-        world.github.rule(if *is_before {
-            rule.kill_before(first.pid())
-        } else {
-            rule.kill_after(first.pid())
-        });
+        kill.arm(world, first.pid());
         first.wait_message("receiver finished starting");
+        // Where the runner comes up, GitHub gives it the job as soon as that is allowed again.
+        world.github.hold_assignment(true);
         let job = world.github.create_job(world.job());
         let (status, _) = first.wait_end_and_lines();
         assert_eq!(status.code(), None, "it was killed");
+        world.github.hold_assignment(false);
         let second = world.start(&config(world, 1));
         runs_well(world, &second, job);
-        assert_eq!(world.github.registrations().len(), if *is_before { 1 } else { 2 });
+        let n_runners = world.github.registrations().len();
+        assert_eq!(n_runners, kill.n_runners().unwrap_or(n_runners));
+        let ended = world.github.job(job);
+        let n_starts = ended.history.iter().filter(|step| step.status == JobStatus::InProgress).count();
+        assert_eq!(n_starts, 1, "it ran once: {}", world.github.story());
         second.stop();
     });
 }
