@@ -85,12 +85,23 @@ fn files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
+/// Lets the watcher end.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs a job whose first registration fails and says its token aloud, then looks everywhere.
 fn run_and_look(world: &World, mut anklet: Anklet, configured: &[&str]) {
     let (pid, stop) = (anklet.pid(), AtomicBool::new(false));
     let shown = std::thread::scope(|scope| {
         let watcher = Builder::new().name("watcher".to_owned());
         let watcher = watcher.spawn_scoped(scope, || watch_children(pid, &stop)).unwrap();
+        // Also where a check below fails: the watcher is waited for.
+        let _stopped = StopAtEnd(&stop);
         let job = world.github.create_job(world.job().steps_ms(200));
         assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
         anklet.wait_message("job completed");
@@ -198,7 +209,8 @@ echo "$ACTIONS_RUNNER_INPUT_JITCONFIG" >>"$tokens"
 [ "$(wc -l <"$tokens")" -ge 2 ]
 cd "$HOME/actions-runner"
 trap '' HUP
-./run.sh >runner.log 2>&1 </dev/null &
+exec >runner.log 2>&1 </dev/null
+./run.sh &
 "#;
     install_script(&world, "start-runner.bash", text);
     world.github.rule(
