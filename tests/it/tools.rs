@@ -1,11 +1,13 @@
 //! The commands that look at the queue and change it by hand, through the real program beside a running daemon, or without one.
 
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use fake_anka::Template;
 use fake_github::JobSpec;
 use serde_json::{Value, json};
 
+use crate::redis_keys::Server;
 use crate::support::{Anklet, LIMIT, REPO, World};
 
 /// A command of the program in the world's home, as a script would run it.
@@ -394,4 +396,75 @@ fn agrees(world: &World, status: &Value, running: &[u64]) -> bool {
             && found[0]["vm"] == runner.as_str()
             && vms.contains(&runner)
     })
+}
+
+/// The commands on a queue of 100,000 jobs, in a file and in Redis. The limits are those of an optimized program.
+#[test]
+#[ignore = "long: see tests/long"]
+fn a_long_queue_is_asked_quickly() {
+    const N_JOBS: u64 = 100_000;
+    let limits = if cfg!(debug_assertions) { [10_000, 3_000] } else { [1_000, 100] };
+    for in_redis in [false, true] {
+        let world = World::new();
+        let redis = Server::start();
+        let config = if in_redis { redis.config(&world, 1) } else { world.config(1) };
+        let anklet = world.start(&config);
+        std::fs::write(world.home.path().join(".config/anklet/.drain"), "").unwrap();
+        anklet.wait_message("drain file present; not picking up new jobs");
+        let first = world.github.create_job(world.job());
+        anklet.wait_message("job pushed to queued queue");
+        // The daemon would wait for the file meanwhile, and then complain.
+        anklet.kill();
+        if in_redis {
+            multiply_in_redis(&redis, first, N_JOBS);
+        } else {
+            multiply_in_file(&world, first, N_JOBS);
+        }
+        let last = (first + N_JOBS - 1).to_string();
+        let questions =
+            [(vec!["status"], "100000 waiting"), (vec!["why", &last], "number 100000 of its template")];
+        for ((arguments, answer), limit) in questions.into_iter().zip(limits) {
+            let began_at = Instant::now();
+            let said = says(&world, &arguments);
+            let took = began_at.elapsed();
+            println!("in Redis: {in_redis}, {arguments:?}: {took:?}");
+            assert!(said.contains(answer), "{said}");
+            assert!(took < Duration::from_millis(limit), "{arguments:?} took {took:?}");
+        }
+    }
+}
+
+/// Copies of the one stored job, of the same age.
+fn multiply_in_file(world: &World, first: u64, n_jobs: u64) {
+    let mut file = crate::queue::open(world);
+    let copies = file.transaction().unwrap();
+    let sql = "INSERT INTO jobs (queue, job, version, age, grp, quiet, doc)
+        SELECT queue, job + ?1, version, age, grp, quiet, replace(doc, ?2, ?3) FROM jobs WHERE seq = ?4";
+    let seq: i64 = copies.query_row("SELECT seq FROM jobs", [], |row| row.get(0)).unwrap();
+    for n in 1..n_jobs {
+        let ids = (format!("\"{first}\""), format!("\"{}\"", first + n));
+        copies.execute(sql, rusqlite::params![n.cast_signed(), ids.0, ids.1, seq]).unwrap();
+    }
+    copies.commit().unwrap();
+}
+
+fn multiply_in_redis(redis: &Server, first: u64, n_jobs: u64) {
+    let script = r"
+        local P, first, n_jobs = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+        local job = redis.call('HGETALL', P .. 'job:' .. ARGV[1])
+        local f = {}
+        for n = 1, #job, 2 do f[job[n]] = job[n + 1] end
+        for n = 1, n_jobs - 1 do
+            local id = string.format('%.0f', first + n)
+            local seq, age = string.format('%.0f', f.seq + n), string.format('%.0f', f.age + n)
+            local key = P .. 'job:' .. id
+            redis.call('HSET', key, unpack(job))
+            redis.call('HSET', key, 'id', id, 'seq', seq, 'age', age, 'job', (string.gsub(f.job, ARGV[1], id)))
+            local member = string.format('%016.0f', f.seq + n) .. ':' .. id
+            redis.call('ZADD', P .. 'group:' .. f.base .. '\n' .. f.ent, age, member)
+            redis.call('ZADD', P .. 'quiet', f.quiet, member)
+        end";
+    let prefix = "anklet:{acme}:";
+    let () =
+        redis::Script::new(script).key(prefix).arg(first).arg(n_jobs).invoke(&mut redis.connect()).unwrap();
 }
