@@ -41,7 +41,17 @@ pub(crate) fn run(file: Option<&Path>, environment: &Environment, out: &mut dyn 
     report.say("ok", &format!("config {}: {} plugins", config.file.display(), config.plugins.len()));
     check_anka(&config, environment, &mut report);
     check_stores(&config, &mut report);
-    check_credentials(&config, &mut report);
+    check_credentials(&config, Trial::Look, &mut report);
+    if report.n_errors == 0 { EXIT_OK } else { EXIT_FAILURE }
+}
+
+/// The part of `run` that tries the credentials of this config at GitHub; the exit code.
+pub(crate) fn credentials_of(file: &Path, environment: &Environment, out: &mut dyn Write) -> u8 {
+    let mut report = Report { out, n_errors: 0 };
+    match config::load(Some(file), environment) {
+        Ok(config) => check_credentials(&config, Trial::Register, &mut report),
+        Err(error) => report.error(&error.to_string()),
+    }
     if report.n_errors == 0 { EXIT_OK } else { EXIT_FAILURE }
 }
 
@@ -97,6 +107,14 @@ fn check_anka(config: &Config, environment: &Environment, report: &mut Report<'_
     }
 }
 
+/// Anka keeps a library of VMs for each user; a service must run as the one whose VMs are meant.
+fn say_whose_vms(environment: &Environment, report: &mut Report<'_>) {
+    let user =
+        ["USER", "LOGNAME"].iter().find_map(|name| environment.get(name)?.to_str()).unwrap_or("this user");
+    let home = environment.home().map_or(String::new(), |home| format!(" (home {})", home.display()));
+    report.say("ok", &format!("the VMs are those of {user}{home}; a service must run as the same user"));
+}
+
 fn check_stores(config: &Config, report: &mut Report<'_>) {
     let mut files = BTreeSet::new();
     let mut servers = Vec::new();
@@ -136,19 +154,32 @@ fn check_file(path: &Path, report: &mut Report<'_>) {
     }
 }
 
-/// One harmless call with each credential: may it see the runners of its scope?
-fn check_credentials(config: &Config, report: &mut Report<'_>) {
+/// How far a credential is tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// One call that changes nothing: may it see the runners of its scope?
+    Look,
+    /// May it register runners too? GitHub makes a token for that, which nobody uses and which ends within the hour.
+    Register,
+}
+
+fn check_credentials(config: &Config, trial: Trial, report: &mut Report<'_>) {
     let mut seen: Vec<&Section> = Vec::new();
     for section in config.plugins.iter().map(|plugin| &plugin.section).filter(|section| is_handler(section)) {
         if seen.iter().any(|other| other.github == section.github && other.scope == section.scope) {
             continue;
         }
         seen.push(section);
-        match see_runners(section) {
-            Ok(()) => report.say(
-                "ok",
-                &format!("GitHub lets plugin {} see the runners of {}", section.name, section.scope),
-            ),
+        let (tried, may) = match trial {
+            Trial::Look => (see_runners(section), "see the runners"),
+            Trial::Register => {
+                (see_runners(section).and_then(|()| register_runners(section)), "register runners")
+            }
+        };
+        match tried {
+            Ok(()) => {
+                report.say("ok", &format!("GitHub lets plugin {} {may} of {}", section.name, section.scope))
+            }
             Err(error) => report.error(&format!("plugin {}: {error}", section.name)),
         }
     }
@@ -157,4 +188,9 @@ fn check_credentials(config: &Config, report: &mut Report<'_>) {
 fn see_runners(section: &Section) -> Result<(), ClientError> {
     let client = Client::new(&section.github, &section.limits)?;
     client.runner(&section.scope, "anklet-check", &Ear::deaf()).map(drop)
+}
+
+fn register_runners(section: &Section) -> Result<(), ClientError> {
+    let client = Client::new(&section.github, &section.limits)?;
+    client.registration_token(&section.scope, &Ear::deaf()).map(drop)
 }

@@ -9,6 +9,8 @@ mod config;
 mod crew;
 mod daemon;
 mod host;
+#[allow(dead_code, reason = "wired below")]
+mod init;
 mod logging;
 mod metrics;
 mod registry;

@@ -82,13 +82,19 @@ impl Bench {
 
     fn command(&self, script: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.arg(script).args(arguments).env_clear().stdin(Stdio::null()).current_dir(self.home.path());
+        command.arg(script).args(arguments).stdin(Stdio::null());
+        self.surround(&mut command);
+        command
+    }
+
+    /// The folder and the environment that the script is run in.
+    pub(crate) fn surround(&self, command: &mut Command) {
+        command.env_clear().current_dir(self.home.path());
         command.env("PATH", &self.path).env("HOME", self.home.path()).env("TMPDIR", self.at("tmp"));
         command.env("ANKLET_BASE_URL", &self.base_url);
         if let Some(root) = &self.root {
             command.env("DESTDIR", root);
         }
-        command
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
@@ -103,7 +109,7 @@ impl Bench {
     }
 
     #[track_caller]
-    fn assert_installed(&self, output: &Output) {
+    pub(crate) fn assert_installed(&self, output: &Output) {
         assert!(output.status.success(), "{}", text(output));
         let says = Command::new(self.prefix("bin/anklet")).arg("--version").output().unwrap();
         assert_eq!(String::from_utf8(says.stdout).unwrap().lines().next(), Some(VERSION));
@@ -118,7 +124,7 @@ impl Bench {
 
     /// It failed, said why, and left nothing.
     #[track_caller]
-    fn assert_nothing_placed(&self, output: &Output, why: &str) {
+    pub(crate) fn assert_nothing_placed(&self, output: &Output, why: &str) {
         let said = text(output);
         assert!(!output.status.success() && said.contains(why), "not `{why}`, but: {said}");
         assert_eq!(files(&self.prefix("")), Vec::<PathBuf>::new());

@@ -1,0 +1,106 @@
+//! The installer on machines of other kinds: other shells, an ordinary user, a full disk, an archive cut anywhere.
+
+use std::fs::{self, File};
+use std::process::{Command, Output, Stdio};
+
+use crate::install::{Bench, VERSION, text};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/install.sh");
+
+/// Installs as `curl … | sh` does, by this shell.
+fn piped(bench: &Bench, shell: &[&str]) -> Output {
+    let mut command = Command::new(shell[0]);
+    command.args(&shell[1..]).args(["-s", "--", "--version", VERSION, "--prefix"]).arg(bench.prefix(""));
+    bench.surround(&mut command);
+    command.stdin(Stdio::from(File::open(SCRIPT).unwrap())).output().unwrap()
+}
+
+fn have(program: &str) -> bool {
+    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
+}
+
+#[test]
+fn every_shell_installs_what_comes_through_a_pipe() {
+    for shell in [
+        &["sh"][..],
+        &["dash"],
+        &["bash"],
+        &["bash", "--posix"],
+        &["mksh", "-o", "posix"],
+        &["zsh", "--emulate", "sh"],
+    ] {
+        if !have(shell[0]) {
+            println!("SKIPPED: there is no {}", shell[0]);
+            continue;
+        }
+        let bench = Bench::new();
+        bench.assert_installed(&piped(&bench, shell));
+    }
+}
+
+#[test]
+fn an_archive_cut_anywhere_places_nothing() {
+    let bench = Bench::empty();
+    let archive = bench.archive(&bench.program(&format!("echo {VERSION}")));
+    let bytes = fs::read(&archive).unwrap();
+    for tenth in 0..10 {
+        fs::write(&archive, &bytes[..bytes.len() * tenth / 10]).unwrap();
+        bench.assert_nothing_placed(&bench.install(), "damaged or forged");
+    }
+    fs::write(&archive, bytes).unwrap();
+    bench.assert_installed(&bench.install());
+}
+
+/// Root alone can become another; a user that runs the tests is an ordinary one anyway.
+#[test]
+fn an_ordinary_user_installs_for_itself_and_nowhere_else() {
+    let is_root = fs::metadata("/root").is_ok() && fs::read_dir("/root").is_ok();
+    let nobody: &[&str] = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh"];
+    if !is_root || !have("setpriv") {
+        println!("SKIPPED: only root can try it, with setpriv");
+        return;
+    }
+    let bench = Bench::new();
+    fs::create_dir(bench.prefix("")).unwrap();
+    let output = piped(&bench, nobody);
+    bench.assert_nothing_placed(&output, "cannot make a work folder");
+
+    for folder in [bench.home.path().to_owned(), bench.at("tmp")] {
+        assert!(Command::new("chown").arg("65534:65534").arg(folder).status().unwrap().success());
+    }
+    let output = piped(&bench, nobody);
+    bench.assert_nothing_placed(&output, "cannot write to");
+
+    assert!(Command::new("chown").arg("65534:65534").arg(bench.prefix("")).status().unwrap().success());
+    bench.assert_installed(&piped(&bench, nobody));
+}
+
+/// A file system of a few pages, in a name space of its own, so that nothing stays mounted.
+#[test]
+fn a_full_disk_leaves_nothing_half_placed() {
+    let bench = Bench::empty();
+    let filler = "#".repeat(300_000);
+    bench.archive(&bench.program(&format!("echo {VERSION}\n{filler}")));
+    let prefix = bench.prefix("");
+    fs::create_dir(&prefix).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=128k none {0} 2>/dev/null || exit 77\nsh {SCRIPT} --version {VERSION} --prefix {0}; status=$?\n\
+         find {0} -type f; exit $status",
+        prefix.display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]);
+    bench.surround(&mut command);
+    let Ok(output) = command.stdin(Stdio::null()).output() else {
+        println!("SKIPPED: there is no unshare");
+        return;
+    };
+    let said = text(&output);
+    if output.status.code() == Some(77) || said.contains("unshare failed") {
+        println!("SKIPPED: a file system cannot be mounted here: {said}");
+        return;
+    }
+    assert!(!output.status.success() && said.contains("cannot write to"), "{said}");
+    let stays: Vec<_> = said.lines().filter(|line| line.starts_with(prefix.to_str().unwrap())).collect();
+    assert_eq!(stays, Vec::<&str>::new(), "{said}");
+}
