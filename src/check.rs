@@ -97,6 +97,7 @@ fn check_anka(config: &Config, environment: &Environment, report: &mut Report<'_
     match anka.check(&Ear::deaf()) {
         Ok(facts) => {
             report.say("ok", &format!("anka {} with the license {}", facts.version, facts.license));
+            say_whose_vms(environment, report);
             if config.plugins.iter().any(|plugin| !plugin.section.mounts.is_empty())
                 && let Err(error) = anka.check_mounts(&facts, &Ear::deaf())
             {

@@ -8,6 +8,8 @@ use anklet_plugin_api::job::JobId;
 use lexopt::{Arg, Parser};
 use thiserror::Error;
 
+use crate::init::{Role, Wishes};
+
 /// Exit code when all went well.
 pub(crate) const EXIT_OK: u8 = 0;
 /// Exit code when something failed: the config, the start, a plugin.
@@ -44,10 +46,16 @@ pub(crate) const FLAGS: &[Flag] = &[
         value: Some("FILE"),
         meaning: "use this config instead of ~/.config/anklet/config.yml",
     },
+    Flag { names: &["ask-github"], value: None, meaning: "init: try whether the token may register runners" },
     Flag { names: &["h", "help"], value: None, meaning: "show this help and exit" },
     Flag { names: &["json"], value: None, meaning: "answer in JSON (status, why, queue list, queue show)" },
+    Flag { names: &["owner"], value: Some("NAME"), meaning: "init: the organization or user at GitHub" },
+    Flag { names: &["port"], value: Some("N"), meaning: "init: where the receiver listens, else 54321" },
+    Flag { names: &["redis"], value: Some("HOST[:PORT]"), meaning: "init: the Redis that machines share" },
+    Flag { names: &["repo"], value: Some("NAME"), meaning: "init: only this repository of the owner" },
+    Flag { names: &["role"], value: Some("ROLE"), meaning: "init: receiver, handler or both" },
     Flag { names: &["version"], value: None, meaning: "show the version and exit" },
-    Flag { names: &["y", "yes"], value: None, meaning: "do not ask before something is changed" },
+    Flag { names: &["y", "yes"], value: None, meaning: "do not ask: change it; init: take what is usual" },
 ];
 
 /// All commands.
@@ -57,6 +65,11 @@ pub(crate) const COMMANDS: &[Command] = &[
         name: "check",
         arguments: "",
         meaning: "read the config, look at anka, the store and the credentials, say what is wrong, and exit",
+    },
+    Command {
+        name: "init",
+        arguments: "[--owner NAME] [--yes] …",
+        meaning: "ask what a first config needs, write it, and say what is left to do",
     },
     Command {
         name: "status",
@@ -91,6 +104,13 @@ pub(crate) enum Request {
     },
     /// `check`.
     Check {
+        /// `-c`.
+        config: Option<PathBuf>,
+    },
+    /// `init`.
+    Init {
+        /// What its flags said.
+        wishes: Wishes,
         /// `-c`.
         config: Option<PathBuf>,
     },
@@ -161,8 +181,18 @@ pub(crate) enum UsageError {
         command: String,
     },
     /// Nothing after a flag that needs something.
-    #[error("`{0}` needs a value behind it: write `-c FILE`")]
-    MissingValue(String),
+    #[error("`{0}` needs a value behind it: write `{0} {1}`")]
+    MissingValue(&'static str, &'static str),
+    /// A value that is none of the flag's.
+    #[error("`{flag}` cannot be `{value}`: {why}")]
+    WrongValue {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What to write.
+        why: &'static str,
+    },
     /// Something after a flag that needs nothing.
     #[error("`{0}` takes no value: write it alone")]
     UnwantedValue(String),
@@ -180,10 +210,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     while let Some(argument) = parser.next().map_err(unexpected)? {
         match argument {
             Arg::Short('c') | Arg::Long("c" | "config") => {
-                let value = parser.value().map_err(|_| UsageError::MissingValue("-c".to_owned()))?;
-                if value.is_empty() {
-                    return Err(UsageError::MissingValue("-c".to_owned()));
-                }
+                let missing = UsageError::MissingValue("-c", "FILE");
+                let value = parser.value().ok().filter(|value| !value.is_empty()).ok_or(missing)?;
                 if config.replace(PathBuf::from(value)).is_some() {
                     return Err(UsageError::Twice);
                 }
@@ -191,6 +219,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Arg::Short('h') | Arg::Long("h" | "help") => return alone(&mut parser, "--help", Request::Help),
             Arg::Long("json") => flags.json = alone(&mut parser, "--json", true)?,
             Arg::Short('y') | Arg::Long("yes") => flags.yes = alone(&mut parser, "--yes", true)?,
+            Arg::Long("ask-github") => {
+                flags.wishes.asks_github = alone(&mut parser, "--ask-github", true)?;
+            }
+            Arg::Long(name @ ("owner" | "port" | "redis" | "repo" | "role")) => {
+                let flag = FLAGS.iter().find(|flag| flag.names.contains(&name));
+                if let Some(flag) = flag {
+                    read_wish(flag, &mut parser, &mut flags.wishes)?;
+                }
+            }
             Arg::Long("version") => return alone(&mut parser, "--version", Request::Version),
             Arg::Short(letter) => return Err(UsageError::UnknownFlag(format!("-{letter}"))),
             Arg::Long(name) => return Err(UsageError::UnknownFlag(format!("--{name}"))),
@@ -204,13 +241,21 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     let request = match command.as_str() {
         "" => Request::Run { config },
         "check" => Request::Check { config },
+        "init" => {
+            let yes = std::mem::take(&mut flags.yes);
+            Request::Init { wishes: Wishes { yes, ..std::mem::take(&mut flags.wishes) }, config }
+        }
         tool => Request::Tool { tool: read_tool(tool, &mut words, &mut flags)?, config },
     };
     match (words.next(), flags) {
         (Some(word), _) => Err(UsageError::TooMany(word)),
         (None, Flags { json: true, .. }) => Err(UsageError::NotWith { flag: "--json", command }),
         (None, Flags { yes: true, .. }) => Err(UsageError::NotWith { flag: "--yes", command }),
-        (None, Flags { json: false, yes: false }) => Ok(request),
+        (None, Flags { wishes, .. }) if wishes != Wishes::default() => Err(UsageError::NotWith {
+            flag: "--owner, --repo, --role, --redis, --port or --ask-github",
+            command,
+        }),
+        (None, Flags { json: false, yes: false, .. }) => Ok(request),
     }
 }
 
@@ -219,6 +264,29 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
 struct Flags {
     json: bool,
     yes: bool,
+    wishes: Wishes,
+}
+
+/// A flag of `init` with its value. An empty one says that there is none, where that can be.
+fn read_wish(flag: &'static Flag, parser: &mut Parser, wishes: &mut Wishes) -> Result<(), UsageError> {
+    let (name, shown) = (flag.names[0], flag.value.unwrap_or_default());
+    let value =
+        parser.value().map_err(|_| UsageError::MissingValue(name, shown))?.to_string_lossy().into_owned();
+    let wrong = |why| UsageError::WrongValue { flag: name, value: value.clone(), why };
+    match name {
+        "owner" => wishes.owner = Some(value),
+        "repo" => wishes.repo = Some(value),
+        "redis" => wishes.redis = Some(value),
+        "role" => {
+            let role = Role::named(&value);
+            wishes.role = Some(role.ok_or_else(|| wrong("write receiver, handler or both"))?);
+        }
+        _ => {
+            let port = value.parse().ok().filter(|port| *port > 0);
+            wishes.port = Some(port.ok_or_else(|| wrong("write a number from 1 to 65535"))?);
+        }
+    }
+    Ok(())
 }
 
 fn read_tool(

@@ -9,7 +9,6 @@ mod config;
 mod crew;
 mod daemon;
 mod host;
-#[allow(dead_code, reason = "wired below")]
 mod init;
 mod logging;
 mod metrics;
@@ -36,6 +35,9 @@ fn main() -> ExitCode {
         Ok(Request::Run { config }) => return run(config.as_deref()),
         Ok(Request::Check { config }) => {
             check::run(config.as_deref(), &Environment::of_this_process(), &mut io::stdout().lock())
+        }
+        Ok(Request::Init { wishes, config }) => {
+            init::run(config.as_deref(), &wishes, &Environment::of_this_process(), &mut io::stdout().lock())
         }
         Ok(Request::Tool { tool, config }) => {
             tools::run(&tool, config.as_deref(), &Environment::of_this_process())

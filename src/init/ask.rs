@@ -223,7 +223,7 @@ impl Quiet {
         if let Some(mut modes) = before.clone() {
             modes.local_modes.remove(LocalModes::ECHO);
             // One that cannot hide shows.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &modes);
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
         }
         Self(before)
     }

@@ -95,7 +95,6 @@ fn what_is_not_said_and_cannot_be_asked_is_named() {
     for (flags, part) in [
         (&[][..], "--owner"),
         (&["--owner", "a b"], "--owner: write the name"),
-        (&["--owner", "acme"], "--role"),
         (&["--owner", "acme", "--role", "handler", "--yes"], "--redis"),
         (&["--owner", "acme", "--role", "handler", "--redis", ""], "needs `--redis HOST`"),
         (&["--owner", "acme", "--role", "chief"], "receiver, handler or both"),
@@ -178,7 +177,9 @@ fn a_newcomers_first_job_ends_well() {
         said(&output)
     );
 
-    let config = fs::read_to_string(world.home.config()).unwrap();
+    // A host with room for the stand-in's template.
+    let host = "host: {cpu_count: 12, memory_bytes: 34359738368}\n";
+    let config = fs::read_to_string(world.home.config()).unwrap() + host;
     let mut command = bare(env!("CARGO_BIN_EXE_anklet"));
     command.env("ANKLET_GITHUB_URL", world.github.url()).env("ANKLET_GITHUB_API_URL", world.github.api_url());
     let anklet = world.spawn_with(&config, command);

@@ -1,7 +1,7 @@
 # bash completion for anklet. A test of src/cli.rs keeps both lists in step with the program.
 _anklet() {
-    local commands='check status why queue drain resume'
-    local flags='-c --c --config -h --h --help --json --version -y --y --yes'
+    local commands='check init status why queue drain resume'
+    local flags='-c --c --config --ask-github -h --h --help --json --owner --port --redis --repo --role --version -y --y --yes'
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     COMPREPLY=()
     case $previous in
