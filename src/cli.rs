@@ -182,9 +182,9 @@ pub(crate) enum UsageError {
     },
     /// Nothing after a flag that needs something.
     #[error("`{0}` needs a value behind it: write `{0} {1}`")]
-    MissingValue(&'static str, &'static str),
+    MissingValue(String, &'static str),
     /// A value that is none of the flag's.
-    #[error("`{flag}` cannot be `{value}`: {why}")]
+    #[error("`--{flag}` cannot be `{value}`: {why}")]
     WrongValue {
         /// The flag.
         flag: &'static str,
@@ -210,7 +210,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     while let Some(argument) = parser.next().map_err(unexpected)? {
         match argument {
             Arg::Short('c') | Arg::Long("c" | "config") => {
-                let missing = UsageError::MissingValue("-c", "FILE");
+                let missing = UsageError::MissingValue("-c".to_owned(), "FILE");
                 let value = parser.value().ok().filter(|value| !value.is_empty()).ok_or(missing)?;
                 if config.replace(PathBuf::from(value)).is_some() {
                     return Err(UsageError::Twice);
@@ -270,8 +270,11 @@ struct Flags {
 /// A flag of `init` with its value. An empty one says that there is none, where that can be.
 fn read_wish(flag: &'static Flag, parser: &mut Parser, wishes: &mut Wishes) -> Result<(), UsageError> {
     let (name, shown) = (flag.names[0], flag.value.unwrap_or_default());
-    let value =
-        parser.value().map_err(|_| UsageError::MissingValue(name, shown))?.to_string_lossy().into_owned();
+    let value = parser
+        .value()
+        .map_err(|_| UsageError::MissingValue(dashed(name), shown))?
+        .to_string_lossy()
+        .into_owned();
     let wrong = |why| UsageError::WrongValue { flag: name, value: value.clone(), why };
     match name {
         "owner" => wishes.owner = Some(value),
