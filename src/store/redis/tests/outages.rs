@@ -172,7 +172,7 @@ fn a_full_server_refuses_whole_verbs() {
 fn a_silent_subscription_is_kept() {
     let server = TestServer::start(&[]);
     let options =
-        Options { silence_limit: Duration::from_secs(1), ..options(&settings(server.port), None, None) };
+        Options { silence_limit: Duration::from_secs(3), ..options(&settings(server.port), None, None) };
     let store = RedisServer::open(options, &BTreeSet::from(["q".to_owned()])).unwrap().queue("q");
     let ear = store.subscribe(&PluginName::new("h"));
     assert_eq!(ear.recv_timeout(Duration::from_secs(30)), Ok(JobSignal::Look), "it stands");
@@ -185,7 +185,7 @@ fn a_silent_subscription_is_kept() {
         calls.map_or(0, |calls| calls.parse().unwrap())
     };
     let n_before = n_calls("ping");
-    patiently_until(|| n_calls("ping") >= n_before + 6);
+    patiently_until(|| n_calls("ping") >= n_before + 3);
     assert_eq!(n_calls("subscribe"), 1, "it is not made anew");
     assert!(ear.is_empty(), "and nobody is woken");
     assert_eq!(store.news(&news(1, Phase::Queued), Source::Webhook).unwrap(), Noted::Enqueued);
