@@ -14,6 +14,8 @@ mod variants;
 
 use std::collections::BTreeSet;
 
+use fake_github::{Delivery, JobId};
+
 use crate::kills::kill::{Kill, LIFE, Steps, commands_since, shape};
 use crate::kills::row::{Row, in_rows};
 use crate::redis_server::Redis;
@@ -99,6 +101,11 @@ fn names_every_step_of_a_life(queue: Queue) {
     assert_steps(queue, world, &LIFE, (0, 0));
 }
 
+/// Whether the webhook that announces this job was taken.
+fn was_heard(world: &World, job: JobId) -> bool {
+    world.github.deliveries_of(job, "queued").iter().any(Delivery::is_ok)
+}
+
 /// Killed in the first life of one job, or of two at once.
 fn killed_in_a_life(row: &Row<'_>, kill: &Kill, n_handlers: usize) {
     let (world, config) = (row.world, row.world.config(n_handlers));
@@ -107,14 +114,15 @@ fn killed_in_a_life(row: &Row<'_>, kill: &Kill, n_handlers: usize) {
     kill.arm_call(world, first.pid());
     let jobs: Vec<_> = (0..n_handlers).map(|_| world.github.create_job(world.job().silent())).collect();
     let announce = || jobs.iter().for_each(|job| world.github.send_job_event(*job, "queued"));
-    // At the first commands the process dies before it listens; then the webhooks come later, as GitHub's users have them sent again.
+    // Where the process dies before it has heard of the jobs, their webhooks come later, as GitHub's users have them sent again.
     if !kill.is_at_the_start() {
         first.wait_message("receiver finished starting");
         announce();
     }
     row.killed(first);
+    assert!(world.github.wait_webhooks_sent(LIMIT));
     let second = world.start(&config);
-    if kill.is_at_the_start() {
+    if !jobs.iter().all(|job| was_heard(world, *job)) {
         announce();
     }
     row.sees_through(second, &jobs, "success");

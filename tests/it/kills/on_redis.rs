@@ -12,7 +12,7 @@ use crate::redis_server::Redis;
 
 /// Moments of a life at which what the store knows differs.
 const MOMENTS: [Kill; 5] = [
-    Kill::Command { verb: "list", nth: 1, when: "during" },
+    Kill::Command { verb: "show", nth: 1, when: "during" },
     Kill::Command { verb: "clone", nth: 1, when: "after" },
     Kill::Command { verb: "run", nth: 2, when: "after" },
     Kill::Command { verb: "run", nth: 3, when: "after" },
@@ -115,5 +115,10 @@ fn the_whole_matrix_passes_on_redis() {
     beside::on_redis();
     variants::killed(Queue::Redis);
     back_sooner_and_later(&MOMENTS);
-    killed_with_the_server(&LIFE.kills());
+    // A process of a shared queue looks what is on its disk as soon as it can, before it hears of any job.
+    let mut kills = LIFE.kills();
+    kills.retain(|kill| {
+        !kill.is_at_the_start() && !matches!(kill, Kill::Command { verb: "list", nth: 1, .. })
+    });
+    killed_with_the_server(&kills);
 }
