@@ -28,7 +28,7 @@ fn another_name(queue: Queue, kills: &[Kill]) {
         let world = row.world;
         let first = world.start(&world.config(1));
         kill.arm(world, first.pid());
-        let job = world.github.create_job(world.job().steps_ms(100));
+        let job = world.github.create_job(world.job().steps_ms(1_500));
         row.killed(first);
         row.ends_well(&world.config(1).replace("HANDLER1", "ANOTHER"), &[job]);
     });
@@ -40,7 +40,7 @@ fn without_it(queue: Queue, kills: &[Kill]) {
         let world = row.world;
         let first = world.start(&world.config(2));
         kill.arm(world, first.pid());
-        let job = world.github.create_job(world.job().steps_ms(100));
+        let job = world.github.create_job(world.job().steps_ms(1_500));
         row.killed(first);
         row.ends_well(&without_its_handler(world), &[job]);
     });
