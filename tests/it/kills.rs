@@ -94,7 +94,7 @@ fn names_every_step_of_a_life(queue: Queue) {
     let place = queue.place();
     let world = &place.world;
     let anklet = world.start(&world.config(1));
-    let job = world.github.create_job(world.job());
+    let job = world.github.create_job(world.job().steps_ms(400));
     world.github.wait_completed(job, LIMIT);
     anklet.wait_message("job completed");
     anklet.stop();
