@@ -116,8 +116,8 @@ fn a_daemon_outlives_its_command_and_dies_with_the_vm() {
         if host.fake.state().vm("vm").is_none() {
             host.body(&["clone", "tmpl", "vm"]);
         }
-        // The daemon holds the command's output, in a session of its own.
-        let script = "/usr/bin/setsid nohup sleep 1000 & echo $!; nohup bash -c 'sleep 1000; true' 2>/dev/null & echo $!";
+        // One holds the command's output, in a session of its own; the other was deaf to hangups before it began.
+        let script = "/usr/bin/setsid nohup sleep 1000 & echo $!; trap '' HUP; bash -c 'sleep 1000; true' 2>/dev/null & echo $!";
         let answer = host.guest("vm", script);
         let pids: Vec<&str> = answer.out.lines().collect();
         assert_eq!((answer.exit, pids.len()), (0, 2), "{}", answer.err);
