@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
+use crate::install::text;
 use crate::support::{Anklet, World};
 
 fn run(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -13,10 +14,6 @@ fn run(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> Outpu
     let path = format!("{}:/usr/bin:/bin", world.home.path().join("bin").display());
     command.args(arguments).env_clear().env("HOME", world.home.path()).env("PATH", path);
     command.envs(environment.iter().copied()).current_dir(world.home.path()).output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// The config of the README, as a newcomer writes it, against a GitHub that knows its token and organization.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::install::text;
 use crate::support::{Home, LIMIT, SECRET, TOKEN, World, bare};
 
 /// A home and what is typed into the program there.
@@ -32,10 +33,6 @@ impl Bench {
     fn config(&self) -> Option<String> {
         fs::read_to_string(self.home.config()).ok()
     }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// The first words that `anklet check` has for it; what it would ask of the world after them is cut off.
@@ -75,7 +72,7 @@ fn flags_make_a_config_that_is_accepted() {
     ] {
         let bench = Bench::new();
         let output = bench.run(flags);
-        assert!(output.status.success(), "{flags:?}: {}", said(&output));
+        assert!(output.status.success(), "{flags:?}: {}", text(&output));
         let config = bench.config().unwrap();
         parts.iter().for_each(|part| assert!(config.contains(part), "{flags:?}: no {part} in\n{config}"));
         assert_eq!(config.contains("github_receiver"), !flags.contains(&"handler"), "{config}");
@@ -83,12 +80,12 @@ fn flags_make_a_config_that_is_accepted() {
         let verdict = verdict(&bench.home.config());
         assert!(verdict.starts_with("ok: config "), "{verdict}");
         assert!(
-            !said(&output).contains(TOKEN) && said(&output).contains("anklet check -c"),
+            !text(&output).contains(TOKEN) && text(&output).contains("anklet check -c"),
             "{}",
-            said(&output)
+            text(&output)
         );
         let secret = config.lines().find_map(|line| line.strip_prefix("global_receiver_secret: "));
-        secret.inspect(|secret| assert!(secret.len() == 66 && !said(&output).contains(*secret), "{secret}"));
+        secret.inspect(|secret| assert!(secret.len() == 66 && !text(&output).contains(*secret), "{secret}"));
     }
 }
 
@@ -105,7 +102,7 @@ fn what_is_not_said_and_cannot_be_asked_is_named() {
     ] {
         let bench = Bench::new();
         let output = bench.run(flags);
-        assert!(!output.status.success() && said(&output).contains(part), "{flags:?}: {}", said(&output));
+        assert!(!output.status.success() && text(&output).contains(part), "{flags:?}: {}", text(&output));
         assert_eq!(bench.config(), None);
     }
     let bench = Bench::new();
@@ -114,7 +111,7 @@ fn what_is_not_said_and_cannot_be_asked_is_named() {
         .env_remove("ANKLET_GLOBAL_TOKEN")
         .stdin(Stdio::null())
         .output();
-    assert!(said(&output.unwrap()).contains("ANKLET_GLOBAL_TOKEN"));
+    assert!(text(&output.unwrap()).contains("ANKLET_GLOBAL_TOKEN"));
     assert_eq!(bench.config(), None);
 }
 
@@ -123,7 +120,7 @@ fn only_the_installers_sample_is_replaced() {
     let bench = Bench::new();
     fs::write(bench.home.config(), "mine: yes\n").unwrap();
     let output = bench.run(&["--owner", "acme", "--yes"]);
-    assert!(!output.status.success() && said(&output).contains("left alone"), "{}", said(&output));
+    assert!(!output.status.success() && text(&output).contains("left alone"), "{}", text(&output));
     assert_eq!(bench.config().as_deref(), Some("mine: yes\n"));
     fs::write(bench.home.config(), include_str!("../../src/assets/config.yml")).unwrap();
     assert!(bench.run(&["--owner", "acme", "--yes"]).status.success());
@@ -154,11 +151,11 @@ fn a_terminal_is_asked() {
     let answers = format!("a b\nacme\napp\nboth\n\n{TOKEN}\n70000\n9000\n");
     child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let config = bench.config().unwrap_or_else(|| panic!("{}", said(&output)));
+    let config = bench.config().unwrap_or_else(|| panic!("{}", text(&output)));
     for part in ["owner: \"acme\"\n    repo: \"app\"", "port: 9000", TOKEN] {
-        assert!(config.contains(part), "no {part} in\n{config}\n{}", said(&output));
+        assert!(config.contains(part), "no {part} in\n{config}\n{}", text(&output));
     }
-    assert!(said(&output).contains("write a number from 1 to 65535"), "{}", said(&output));
+    assert!(text(&output).contains("write a number from 1 to 65535"), "{}", text(&output));
 }
 
 /// Install, init, check, start: what the README tells a newcomer.
@@ -172,11 +169,11 @@ fn a_newcomers_first_job_ends_well() {
     command.env("ANKLET_GLOBAL_RECEIVER_SECRET", SECRET).env("ANKLET_GITHUB_URL", world.github.url());
     command.env("ANKLET_GITHUB_API_URL", world.github.api_url());
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", text(&output));
     assert!(
-        said(&output).contains("GitHub lets plugin HANDLER1 register runners of acme/app"),
+        text(&output).contains("GitHub lets plugin HANDLER1 register runners of acme/app"),
         "{}",
-        said(&output)
+        text(&output)
     );
 
     // A host with room for the stand-in's template.

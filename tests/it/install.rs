@@ -141,6 +141,11 @@ pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+/// Whether the program is on the PATH of the tests.
+pub(crate) fn have(program: &str) -> bool {
+    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
+}
+
 /// All files under a folder, if there is one.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

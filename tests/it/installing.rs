@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::process::{Command, Output, Stdio};
 
-use crate::install::{Bench, VERSION, text};
+use crate::install::{Bench, VERSION, have, text};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/install.sh");
 
@@ -13,10 +13,6 @@ fn piped(bench: &Bench, shell: &[&str]) -> Output {
     command.args(&shell[1..]).args(["-s", "--", "--version", VERSION, "--prefix"]).arg(bench.prefix(""));
     bench.surround(&mut command);
     command.stdin(Stdio::from(File::open(SCRIPT).unwrap())).output().unwrap()
-}
-
-fn have(program: &str) -> bool {
-    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
-use crate::install::{Bench, VERSION, text};
+use crate::install::{Bench, VERSION, have, text};
 use crate::queue;
 use crate::support::{World, bare};
 
@@ -49,10 +49,6 @@ fn agent(bench: &Bench) -> PathBuf {
 /// The values of a unit's key, in order.
 fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
-}
-
-fn have(program: &str) -> bool {
-    Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success()
 }
 
 #[test]
