@@ -10,6 +10,7 @@ mod document;
 mod ends;
 mod fail;
 mod file;
+mod forsaken;
 mod groups;
 mod lock;
 mod news;
@@ -179,6 +180,10 @@ impl Store for EmbeddedStore {
 
     fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError> {
         self.run("read VM records", |tx| tx.vms_of(host))
+    }
+
+    fn forsaken(&self, silence: Duration, told: &[VmName]) -> Result<Vec<VmRecord>, StoreError> {
+        self.run("look for VM records of lost hosts", |tx| tx.forsaken(silence, told))
     }
 
     fn adopt(&self, handler: &PluginName, vm: &VmName) -> Result<Option<Claim>, StoreError> {

@@ -74,6 +74,7 @@ passed_on! {
     put_vm(key: Option<&ClaimKey>, record: &VmRecord) -> ();
     remove_vm(vm: &VmName) -> ();
     vms(host: &HostId) -> Vec<VmRecord>;
+    forsaken(silence: Duration, told: &[VmName]) -> Vec<VmRecord>;
     adopt(handler: &PluginName, vm: &VmName) -> Option<Claim>;
     entry(job: JobId) -> Option<Entry>;
     counts() -> Counts;

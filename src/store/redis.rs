@@ -10,6 +10,7 @@
 //! | `held`, `claims`, `paused`, `running`, `quiet` | jobs by what is asked of them: when due, when their claim runs out, since when silent |
 //! | `handler:NAME`, `holders` | which job a handler holds, which job's claim has a VM |
 //! | `vm:NAME`, `vms`, `vms:HOST` | VM records |
+//! | `hosts` | when each host last had a lease |
 //! | `notes` | what plugins remember |
 //! | `notice:KEY`, `notices` | what processes say of themselves, and until when it is up |
 //! | `ended:ID`, `last:ID`, `lease:NAME`, `broken:…` | tombstones, what ended jobs were, leases, documents set aside; these expire |
@@ -332,6 +333,18 @@ impl RedisStore {
         self.run(&scripts::KEEP_BROKEN, &json!({ "list": list, "item": item }), done)
     }
 
+    /// The VM records of an answer, without those that are for a newer anklet to clean up.
+    fn readable(&self, records: Value) -> Result<Vec<VmRecord>, Unreadable> {
+        let mut all = Vec::new();
+        for record in reply::records(records)?.into_values() {
+            match record {
+                Err(unreadable) if unreadable.version > VERSION => self.warn_of_newer(unreadable.version),
+                record => all.push(record?),
+            }
+        }
+        Ok(all)
+    }
+
     fn warn_of_newer(&self, version: u32) {
         if !self.server.has_warned.of_newer.swap(true, Ordering::Relaxed) {
             warn!(version, known = VERSION; "the queue holds documents of a newer anklet; they are left to it");
@@ -438,17 +451,12 @@ impl Store for RedisStore {
     }
 
     fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError> {
-        self.run(&scripts::VMS, &json!({ "host": host }), |value| {
-            let mut all = Vec::new();
-            for record in reply::records(value)?.into_values() {
-                match record {
-                    // It is for a newer anklet to clean up.
-                    Err(unreadable) if unreadable.version > VERSION => self.warn_of_newer(unreadable.version),
-                    record => all.push(record?),
-                }
-            }
-            Ok(all)
-        })
+        self.run(&scripts::VMS, &json!({ "host": host }), |value| self.readable(value))
+    }
+
+    fn forsaken(&self, silence: Duration, told: &[VmName]) -> Result<Vec<VmRecord>, StoreError> {
+        let args = json!({ "silence": args::millis(silence), "told": told });
+        self.run(&scripts::FORSAKEN, &args, |value| self.readable(value))
     }
 
     fn adopt(&self, handler: &PluginName, vm: &VmName) -> Result<Option<Claim>, StoreError> {

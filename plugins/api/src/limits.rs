@@ -99,6 +99,10 @@ limits! {
     delete_retry = 60_000;
     /// A VM to whose runner no handler of this host has access is complained about this often.
     complaint = 3_600_000;
+    /// VM records of hosts that are gone are looked for this often.
+    forsaken_look = 3_600_000;
+    /// A host of which no plugin had a lease for this long is gone: its VM records are dropped.
+    host_gone = 604_800_000;
     /// A refused cancellation, and a repository that cannot be seen, are asked about again this often.
     refused_retry = 3_600_000;
     /// A job that GitHub does not find is asked about again after this; with the fourth such answer, within ten minutes, it may be gone.

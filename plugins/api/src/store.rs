@@ -112,6 +112,11 @@ pub trait Store: Send + Sync {
     /// All VM records of a host, by name.
     fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError>;
 
+    /// At most 100 VM records of hosts of which no process has taken or renewed a lease for `silence`; none of a host that never had one is among them
+    /// before `silence` has passed since the first such question. Those in `told` are no longer there: they are forgotten in the same act as by
+    /// [`Store::remove_vm`], unless their host has come back. So whoever asks tells of each record before it goes, even if an answer is lost.
+    fn forsaken(&self, silence: Duration, told: &[VmName]) -> Result<Vec<VmRecord>, StoreError>;
+
     /// A claim for `handler` on the job that the record of `vm` names, so that it can watch on: the claim it still holds with that VM,
     /// renewed, also when GitHub has ended the job; or a new one, on the record's host, with the VM, if the job is *running* unclaimed and its runner is
     /// this VM or not named. `resumed` is set. None if the job is anybody else's, back in its group, or gone, or if the handler holds another claim.

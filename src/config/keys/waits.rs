@@ -62,6 +62,11 @@ pub(super) const LIMITS: &[(&str, &str)] = &[
     ),
     ("delete_retry", "A VM that could not be deleted is tried again this often."),
     ("complaint", "A VM left by a handler whose scope is not in the config any more is told of this often."),
+    ("forsaken_look", "VMs recorded for hosts that are gone are looked for this often."),
+    (
+        "host_gone",
+        "A host of which no plugin was heard for this long is gone: the queue forgets its VMs, and each is told of.",
+    ),
     (
         "refused_retry",
         "A refused cancellation, or a repository that cannot be seen, is asked about this often.",

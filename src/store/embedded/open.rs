@@ -18,8 +18,8 @@ use super::lock::{DaemonLock, LockError, path_of};
 /// The layout of the tables. A file with a higher number is a newer anklet's.
 pub(super) const SCHEMA_VERSION: i64 = 1;
 
-/// The table that came later.
-const NOTICES: &str = include_str!("notices.sql");
+/// The tables that came later.
+const LATER: &str = include_str!("later.sql");
 
 /// Marks the file as ours for `file` and the like: "ANKL".
 const APPLICATION_ID: i64 = 0x414e_4b4c;
@@ -102,7 +102,7 @@ pub(super) fn as_daemon(path: &Path, options: &Options) -> Result<QueueFile, Ope
     make_file(path, folder.unwrap_or(Path::new(".")))?;
     let connection = connect(path, options)?;
     let version = check_version(&connection, path)?;
-    let made = if version == 0 { make_tables(&connection) } else { connection.execute_batch(NOTICES) };
+    let made = if version == 0 { make_tables(&connection) } else { connection.execute_batch(LATER) };
     made.map_err(|error| of_sqlite(path, error))?;
     finish(connection, path, options, Some(lock))
 }
@@ -117,7 +117,7 @@ pub(super) fn beside(path: &Path, options: &Options) -> Result<QueueFile, OpenEr
     if check_version(&connection, path)? == 0 {
         return Err(missing());
     }
-    connection.execute_batch(NOTICES).map_err(|error| of_sqlite(path, error))?;
+    connection.execute_batch(LATER).map_err(|error| of_sqlite(path, error))?;
     finish(connection, path, options, None)
 }
 
@@ -187,7 +187,7 @@ fn make_tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN IMMEDIATE; {} {} PRAGMA user_version = {SCHEMA_VERSION}; PRAGMA application_id = {APPLICATION_ID}; COMMIT;",
         include_str!("schema.sql"),
-        NOTICES
+        LATER
     ))
 }
 

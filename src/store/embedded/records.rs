@@ -7,7 +7,7 @@ use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{ClaimKey, Lease, Leased};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Rows, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -43,11 +43,14 @@ impl Tx<'_> {
         let mut statement = self
             .connection
             .prepare_cached("SELECT id, doc FROM vms WHERE queue = ?1 AND host = ?2 ORDER BY vm")?;
-        let mut rows = statement.query(params![self.queue, host.as_str()])?;
+        self.readable(statement.query(params![self.queue, host.as_str()])?)
+    }
+
+    /// The records in rows of `id, doc`, without those that are for a newer anklet to clean up.
+    pub(super) fn readable(&self, mut rows: Rows<'_>) -> Result<Vec<VmRecord>, Fail> {
         let mut records = Vec::new();
         while let Some(row) = rows.next()? {
             match read_vm(row) {
-                // It is for a newer anklet to clean up.
                 Err(Fail::Newer { version, .. }) => self.warn_of_newer(version),
                 stored => records.push(stored?.record),
             }
@@ -160,6 +163,7 @@ impl Tx<'_> {
             "INSERT OR REPLACE INTO leases (queue, name, host, process, until) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![self.queue, lease.name, lease.host.as_str(), lease.process, self.now.after(lease.life).0],
         )?;
+        self.see_host(&lease.host)?;
         Ok(Leased::Ours)
     }
 

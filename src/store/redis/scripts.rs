@@ -46,6 +46,7 @@ verbs! {
     PUT_VM: "write a VM record", include_str!("lua/put_vm.lua");
     REMOVE_VM: "remove a VM record", include_str!("lua/remove_vm.lua");
     VMS: "read VM records", include_str!("lua/vms.lua");
+    FORSAKEN: "look for VM records of lost hosts", include_str!("lua/forsaken.lua");
     ADOPT: "adopt a VM", include_str!("lua/adopt.lua");
     ENTRY: "read a job", include_str!("lua/entry.lua");
     COUNTS: "count jobs", include_str!("lua/counts.lua");

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::MakeStore;
-use super::made::seconds;
+use super::made::{job, record, seconds};
 use super::world::{World, world};
-use crate::name::HostId;
+use crate::name::{HostId, VmName};
 use crate::store::{Lease, Leased};
+use crate::vm::VmRecord;
 
 const LIFE: Duration = Duration::from_secs(90);
+/// How long a host is silent before it counts as lost.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 fn alive(_process: &str) -> bool {
     false
@@ -33,6 +36,34 @@ impl World {
     fn lease(&self, lease: &Lease) -> Leased {
         self.store.lease(lease).expect("the store answers a lease")
     }
+
+    /// The VMs of lost hosts, after these were told.
+    #[track_caller]
+    fn forsaken(&self, told: &[&str]) -> Vec<String> {
+        let told: Vec<_> = told.iter().map(|vm| VmName::new(*vm)).collect();
+        let records = self.store.forsaken(WEEK, &told).expect("the store answers");
+        records.into_iter().map(|record| record.vm.to_string()).collect()
+    }
+
+    #[track_caller]
+    fn n_vms(&self) -> u64 {
+        self.store.counts().expect("counts are read").vms
+    }
+
+    /// Hosts `a` and `b` have a lease each; of `a` there are two VMs, of `b` one.
+    fn two_hosts(&self) {
+        for (name, maker) in [("vm-2", "a1"), ("vm-3", "b1"), ("vm-1", "a2")] {
+            self.store.put_vm(None, &record(name, maker, &job(1))).expect("the record is written");
+        }
+        for host in ["a", "b"] {
+            assert_eq!(self.lease(&lease_of(host)), Leased::Ours);
+        }
+    }
+}
+
+/// Each host its own.
+fn lease_of(host: &str) -> Lease {
+    Lease { name: format!("plugin/of-{host}"), ..lease(host, "first") }
 }
 
 fn theirs(host: &str, process: &str, left: Duration) -> Leased {
@@ -95,4 +126,58 @@ pub fn leases_of_other_names_are_free(make: MakeStore<'_>) {
     assert_eq!(world.lease(&hook), Leased::Ours);
     world.store.release(&hook).expect("the lease is given up");
     assert_eq!(world.lease(&lease("b", "other")), theirs("a", "first", LIFE));
+}
+
+/// An answer may be lost, so that a record goes only once it was told of. Asking with the same names again is well.
+pub fn records_of_a_lost_host_are_told_before_they_go(make: MakeStore<'_>) {
+    let world = world(make);
+    world.two_hosts();
+    world.clock.advance(WEEK - seconds(1));
+    assert!(world.forsaken(&["vm-1"]).is_empty());
+    assert_eq!(world.lease(&lease_of("b")), Leased::Ours);
+    world.clock.advance(seconds(1));
+    for _ in 0..2 {
+        assert_eq!(world.forsaken(&[]), ["vm-1", "vm-2"]);
+    }
+    assert_eq!(world.n_vms(), 3);
+    for _ in 0..2 {
+        assert_eq!(world.forsaken(&["vm-1", "vm-3", "unknown"]), ["vm-2"]);
+        assert_eq!(world.n_vms(), 2);
+    }
+    assert!(world.forsaken(&["vm-2"]).is_empty());
+    assert_eq!(world.store.vms(&HostId::new("b")).expect("records are read").len(), 1);
+}
+
+/// Even in the last moment; and a lease that was given up is a sign of life too.
+pub fn a_host_that_comes_back_keeps_its_records(make: MakeStore<'_>) {
+    let world = world(make);
+    world.two_hosts();
+    world.store.release(&lease_of("b")).expect("the lease is given up");
+    world.clock.advance(WEEK);
+    assert_eq!(world.forsaken(&[]), ["vm-1", "vm-2", "vm-3"]);
+    assert_eq!(world.lease(&lease_of("a")), Leased::Ours);
+    assert!(world.forsaken(&["vm-1", "vm-2", "vm-3"]).is_empty());
+    assert_eq!(world.n_vms(), 2);
+}
+
+/// From the first question on. A claim lets go of a VM that goes.
+pub fn a_host_that_never_had_a_lease_is_lost_in_time(make: MakeStore<'_>) {
+    let world = world(make);
+    world.queue(&job(1));
+    let claim = world.claim("a1");
+    world.put(&claim.key, &record("vm", "a1", &job(1)));
+    world.clock.advance(WEEK);
+    assert!(world.forsaken(&[]).is_empty());
+    world.clock.advance(WEEK);
+    assert_eq!(world.forsaken(&[]), ["vm"]);
+    assert!(world.forsaken(&["vm"]).is_empty());
+    let entry = world.store.entry(job(1).id).expect("an entry is read").expect("the job is stored");
+    assert_eq!(entry.vm, None);
+    for n in 0..101 {
+        let other = VmRecord { host: HostId::new("c"), ..record(&format!("vm-{n}"), "a1", &job(1)) };
+        world.store.put_vm(None, &other).expect("the record is written");
+    }
+    assert!(world.forsaken(&[]).is_empty());
+    world.clock.advance(WEEK);
+    assert_eq!(world.forsaken(&[]).len(), 100);
 }

@@ -105,6 +105,7 @@ impl Pair {
                     other => (show(other), None),
                 };
             }
+            Step::Forsaken { told } => show(store.forsaken(LIFE, &[VmName::new(vm_name(*told))])),
             Step::Lease { process, gone } => show(store.lease(&lease_of(*process, *gone))),
             Step::ByHand { job, retry } => {
                 let what = if *retry { ByHand::Retry } else { ByHand::Remove };

@@ -58,6 +58,9 @@ pub(super) enum Step {
         handler: usize,
         vm: usize,
     },
+    Forsaken {
+        told: usize,
+    },
     Lease {
         process: usize,
         gone: bool,
@@ -147,6 +150,7 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         4 => any_use_of_a_key(),
         1 => (0..N_VMS).prop_map(Step::RemoveVm),
         4 => any_adoption(),
+        1 => (0..N_VMS).prop_map(|told| Step::Forsaken { told }),
         1 => (0..3usize, any::<bool>()).prop_map(|(process, gone)| Step::Lease { process, gone }),
         1 => (0..3usize).prop_map(|process| Step::Release { process }),
         1 => (0..N_JOBS, any::<bool>()).prop_map(|(job, retry)| Step::ByHand { job, retry }),

@@ -51,6 +51,7 @@ pub enum Verb {
     PutVm,
     RemoveVm,
     Vms,
+    Forsaken,
     Adopt,
     Entry,
     Counts,
@@ -213,6 +214,12 @@ impl Store for MemoryStore {
 
     fn vms(&self, host: &HostId) -> Result<Vec<VmRecord>, StoreError> {
         self.verb(Verb::Vms, "read VM records", |state, _| Ok(state.vms_of(host)))
+    }
+
+    fn forsaken(&self, silence: Duration, told: &[VmName]) -> Result<Vec<VmRecord>, StoreError> {
+        self.verb(Verb::Forsaken, "look for VM records of lost hosts", |state, now| {
+            Ok(state.forsaken(silence, told, now))
+        })
     }
 
     fn adopt(&self, handler: &PluginName, vm: &VmName) -> Result<Option<Claim>, StoreError> {

@@ -3,7 +3,7 @@
 //! Those are failed deletions, runners that GitHub's list did not show yet, VMs whose runner works on a job nobody named, and what plugins left behind
 //! that are no longer in the config. Once a minute it sweeps; else it sleeps while there is nothing to see to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,12 +36,15 @@ pub struct Janitor {
     pub(crate) desk: Desk,
     pub(crate) is_leased: IsLeased,
     pub(crate) complaints: BTreeMap<VmName, Instant>,
+    /// VMs of hosts that were gone at the last look, by queue.
+    pub(crate) forsaken: BTreeMap<String, BTreeSet<VmName>>,
 }
 
 impl Janitor {
     /// Works until `stop` closes.
     pub fn run(mut self, stop: &Stop) {
         let (retry, sweep_look) = (self.limits.delete_retry, self.limits.sweep_look);
+        let mut forsaken_at = Instant::now() + self.limits.forsaken_look;
         let mut sweep_at = Instant::now() + sweep_look;
         let mut round_at = Some(Instant::now());
         let tell_every = self.sites.iter().map(|site| site.section.claim_life / 3).min().unwrap_or(retry);
@@ -59,6 +62,10 @@ impl Janitor {
                 recv(tell_at.map_or_else(never, at)) -> _ => {}
                 recv(self.desk.leavings()) -> _ => round_at = Some(Instant::now()),
                 recv(round_at.map_or_else(never, at)) -> _ => {}
+                recv(at(forsaken_at)) -> _ => {
+                    self.drop_forsaken();
+                    forsaken_at = Instant::now() + self.limits.forsaken_look;
+                }
                 recv(at(sweep_at)) -> _ => {
                     for sweep in &mut self.sweeps {
                         sweep.look(&self.sites[sweep.i_site]);
@@ -71,7 +78,7 @@ impl Janitor {
 
     /// Tells each shared queue what this process has on disk and which registries it asks, for as long as claims live.
     fn tell_sources(&self) {
-        for site in self.shared_queues() {
+        for site in self.queues().filter(|site| site.store.is_shared()) {
             if self.desk.sources.is_list_older_than(site.limits().verdict_life) {
                 match site.vms.list(&site.until_stop()) {
                     Ok(listed) => self.desk.sources.listed(&listed),
@@ -88,18 +95,41 @@ impl Janitor {
 
     /// What ends with this process need not run out.
     fn take_back_sources(&self) {
-        for site in self.shared_queues() {
+        for site in self.queues().filter(|site| site.store.is_shared()) {
             let _ = self.desk.sources.take_back(&*site.store, &site.process_key());
         }
     }
 
-    /// One site for each queue that others use too.
-    fn shared_queues(&self) -> impl Iterator<Item = &Worker> {
+    /// One site for each queue.
+    fn queues(&self) -> impl Iterator<Item = &Worker> {
         let is_first = |(n, site): &(usize, &Worker)| {
             !self.sites[..*n].iter().any(|other| other.section.queue == site.section.queue)
         };
-        let firsts = self.sites.iter().enumerate().filter(is_first).map(|(_, site)| site);
-        firsts.filter(|site| site.store.is_shared())
+        self.sites.iter().enumerate().filter(is_first).map(|(_, site)| site)
+    }
+
+    /// Drops the records of hosts that are gone. Two looks have to find them: after a long outage of the store every host seems to be gone, until it
+    /// comes back.
+    fn drop_forsaken(&mut self) {
+        let mut found = BTreeMap::new();
+        for site in self.queues() {
+            let ask = |told: &[VmName]| {
+                site.patiently(&site.until_stop(), |store| store.forsaken(self.limits.host_gone, told))
+            };
+            let Ok(Ok(mut records)) = ask(&[]) else { continue };
+            records.retain(|record| record.host != *self.host.id());
+            let names: BTreeSet<_> = records.iter().map(|record| record.vm.clone()).collect();
+            if let Some(before) = self.forsaken.get(&site.section.queue) {
+                records.retain(|record| before.contains(&record.vm));
+                records.iter().for_each(tell_forsaken);
+                let told: Vec<_> = records.into_iter().map(|record| record.vm).collect();
+                if !told.is_empty() {
+                    let _ = ask(&told);
+                }
+            }
+            found.insert(site.section.queue.clone(), names);
+        }
+        self.forsaken = found;
     }
 
     /// Looks at every record once; true if something is left to see to.
@@ -192,6 +222,16 @@ impl Janitor {
             "no handler of this host has the scope of this VM's runner: run `removeRunner`, then `deleteVM`, or put a handler of that scope back"
         );
     }
+}
+
+/// Says that nobody will see to it any more.
+fn tell_forsaken(record: &VmRecord) {
+    let [remove_runner, delete_vm] = commands(record);
+    error!(
+        vmName:% = record.vm, runnerName:% = record.vm, host:% = record.host, scope:% = record.scope, plugin:% = record.plugin,
+        repository = record.repository.as_str(), removeRunner = remove_runner.as_str(), deleteVM = delete_vm.as_str();
+        "nothing was heard of a host for days: the queue forgets its VM; run `removeRunner` anywhere and, if the host still exists, `deleteVM` there"
+    );
 }
 
 /// What an operator runs to remove the runner, and then the VM: while the runner works GitHub refuses the first.

@@ -114,7 +114,16 @@ pub fn janitor(
         .map(|(section, services)| Ok(worker(section, desk.clone(), &services, false)?.impatient()));
     let sites = sites.collect::<Result<Vec<_>, PluginError>>()?;
     let sweeps = sweep::sweeps(&sites);
-    Ok(Janitor { host, limits, sites, sweeps, desk, is_leased, complaints: BTreeMap::new() })
+    Ok(Janitor {
+        host,
+        limits,
+        sites,
+        sweeps,
+        desk,
+        is_leased,
+        complaints: BTreeMap::new(),
+        forsaken: BTreeMap::new(),
+    })
 }
 
 fn worker(

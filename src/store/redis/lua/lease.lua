@@ -9,5 +9,6 @@ return main(function()
     end
     call('HSET', key, 'host', a.host, 'process', a.process, 'until', text(now + tonumber(a.life)))
     call('PEXPIRE', key, text(tonumber(a.life) + 86400000))
+    call('HSET', P .. 'hosts', a.host, text(now))
     return ''
 end)

@@ -339,6 +339,30 @@ local function put_vm(record)
     record.old = copy(record.f)
 end
 
+-- Forgets a VM; no claim has it any more.
+local function remove_vm(name)
+    local job = get_job(call('HGET', P .. 'holders', name))
+    local host = call('HGET', P .. 'vms', name)
+    call('DEL', P .. 'vm:' .. name)
+    call('HDEL', P .. 'vms', name)
+    if host then call('SREM', P .. 'vms:' .. host, name) end
+    if job and job.f.vm == name then
+        job.f.vm = nil
+        put_job(job)
+    end
+end
+
+-- The records of these VMs as they are stored.
+local function read_vms(names)
+    local records = {}
+    for _, name in ipairs(names) do
+        local hash = redis.pcall('HGETALL', P .. 'vm:' .. name)
+        if hash.err then broken('vm', name, hash.err) end
+        if #hash > 0 then records[#records + 1] = { name, hash } end
+    end
+    return records
+end
+
 -- The record now names this job.
 local function name_job(record, id, f)
     record.f._job = id

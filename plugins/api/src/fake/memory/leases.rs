@@ -1,10 +1,15 @@
 //! Leases and VM records of the memory store.
 
+use std::time::Duration;
+
 use super::state::State;
 use crate::name::{HostId, VmName};
 use crate::store::{ClaimKey, Lease, Leased, StoreError};
 use crate::time::Moment;
 use crate::vm::VmRecord;
+
+/// Records of lost hosts that one question is answered with at most.
+const N_FORSAKEN: usize = 100;
 
 pub(super) struct HeldLease {
     host: HostId,
@@ -32,6 +37,7 @@ impl State {
         let until = now.after(lease.life);
         let held = HeldLease { host: lease.host.clone(), process: lease.process.clone(), until };
         self.leases.insert(lease.name.clone(), held);
+        self.hosts.insert(lease.host.clone(), now);
         Leased::Ours
     }
 
@@ -74,6 +80,21 @@ impl State {
         for held in self.claims.values_mut().filter(|held| held.vm.as_ref() == Some(vm)) {
             held.vm = None;
         }
+    }
+
+    pub(super) fn forsaken(&mut self, silence: Duration, told: &[VmName], now: Moment) -> Vec<VmRecord> {
+        for record in self.vms.values() {
+            self.hosts.entry(record.host.clone()).or_insert(now);
+        }
+        let is_silent = |state: &Self, record: &VmRecord| state.hosts[&record.host].after(silence) <= now;
+        for vm in told {
+            if self.vms.get(vm).is_some_and(|record| is_silent(self, record)) {
+                self.remove_vm(vm);
+            }
+        }
+        let has_vms = |host: &HostId| self.vms.values().any(|record| record.host == *host);
+        self.hosts.retain(|host, seen_at| seen_at.after(silence) > now || has_vms(host));
+        self.vms.values().filter(|record| is_silent(self, record)).take(N_FORSAKEN).cloned().collect()
     }
 
     pub(super) fn vms_of(&self, host: &HostId) -> Vec<VmRecord> {

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) lives: BTreeMap<PluginName, Duration>,
     pub(super) vms: BTreeMap<VmName, VmRecord>,
     pub(super) leases: BTreeMap<String, HeldLease>,
+    /// When each host last had a lease.
+    pub(super) hosts: BTreeMap<HostId, Moment>,
     pub(super) notes: BTreeMap<String, String>,
     pub(super) notices: BTreeMap<String, Notice>,
     /// Ended jobs as they were when they went.

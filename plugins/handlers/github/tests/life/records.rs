@@ -1,12 +1,15 @@
 //! Whose VM records a handler and its janitor see to.
 
+use anklet_plugin_api::fake::memory::Verb;
 use anklet_plugin_api::host::Host;
+use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::Store;
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmRecord};
+use log::Level;
 
-use crate::world::{World, short};
+use crate::world::{World, ms, short};
 
 /// A record of this host, made by a plugin that is not running here.
 fn record(world: &World, queue: &str) -> VmRecord {
@@ -50,4 +53,25 @@ fn the_ledgers_records_of_another_queue_are_left_alone() {
     assert_eq!(world.only_vm(), theirs.vm);
     assert_eq!(world.host.records().unwrap(), [theirs]);
     assert!(world.store.vms(&HostId::new("host")).unwrap().is_empty(), "it is in another store");
+}
+
+/// Another host's records are not ours to clean up. When nothing was heard of it for long, the queue forgets them, and people are told what may be left.
+#[test]
+fn the_records_of_a_host_that_is_gone_are_told_and_dropped() {
+    const TOLD: &str = "nothing was heard of a host for days: the queue forgets its VM; run `removeRunner` anywhere and, if the host still exists, `deleteVM` there";
+    let limits = Limits { forsaken_look: ms(30), host_gone: ms(100), ..short() };
+    let world = World::new(limits);
+    let lost = VmRecord { host: HostId::new("lost-host"), ..record(&world, "acme") };
+    world.store.put_vm(None, &lost).unwrap();
+    let life = world.start_with_janitor();
+    world.wait_for("the record gone", || world.store.counts().unwrap().vms == 0);
+    life.stop();
+    let told = world.said(TOLD);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].level, Level::Error);
+    let facts = &told[0].facts;
+    assert_eq!((facts["host"].as_str(), facts["runnerName"].as_str()), ("lost-host", lost.vm.as_str()));
+    assert!(facts["removeRunner"].contains("repos/acme/app/actions/runners"), "{facts:?}");
+    assert_eq!(facts["deleteVM"], format!("anka delete --yes {}", lost.vm));
+    assert!(world.store.n_calls(Verb::Forsaken) > 3, "one look is not enough");
 }
