@@ -7,14 +7,21 @@ use fake_anka::Template;
 use fake_github::JobSpec;
 use serde_json::{Value, json};
 
+use crate::http::rest;
 use crate::redis_keys::Server;
 use crate::support::{Anklet, LIMIT, REPO, World};
 
-/// A command of the program in the world's home, as a script would run it.
-pub(crate) fn tool(world: &World, arguments: &[&str]) -> Output {
+/// A command of the program in the world's home.
+pub(crate) fn command(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anklet"));
     command.args(arguments).env_clear().env("HOME", world.home.path()).env("PATH", "/usr/bin:/bin");
-    command.current_dir(world.home.path()).stdin(Stdio::null()).output().unwrap()
+    command.current_dir(world.home.path()).stdin(Stdio::null());
+    command
+}
+
+/// The same, as a script would run it.
+pub(crate) fn tool(world: &World, arguments: &[&str]) -> Output {
+    command(world, arguments).output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -427,11 +434,27 @@ fn a_long_queue_is_asked_quickly() {
             let began_at = Instant::now();
             let said = says(&world, &arguments);
             let took = began_at.elapsed();
-            println!("in Redis: {in_redis}, {arguments:?}: {took:?}");
+            let memory = peak_memory(&world, &arguments);
+            println!("in Redis: {in_redis}, {arguments:?}: {took:?}, {memory} KiB at the most");
             assert!(said.contains(answer), "{said}");
             assert!(took < Duration::from_millis(limit), "{arguments:?} took {took:?}");
+            assert!(memory > 0 && memory < 32 << 10, "{arguments:?} took {memory} KiB");
         }
     }
+}
+
+/// The most memory in KiB that a command holds, looked at until it ends (Linux).
+fn peak_memory(world: &World, arguments: &[&str]) -> u64 {
+    let mut child = command(world, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        // What has just ended has no memory any more.
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        peak = peak.max(line.trim().trim_end_matches(" kB").parse().unwrap_or(0));
+        rest(Duration::from_micros(500));
+    }
+    peak
 }
 
 /// Copies of the one stored job, of the same age.
@@ -448,6 +471,7 @@ fn multiply_in_file(world: &World, first: u64, n_jobs: u64) {
     copies.commit().unwrap();
 }
 
+/// The same. Equal ages are the worst case for a look at what comes before a job.
 fn multiply_in_redis(redis: &Server, first: u64, n_jobs: u64) {
     let script = r"
         local P, first, n_jobs = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -456,12 +480,12 @@ fn multiply_in_redis(redis: &Server, first: u64, n_jobs: u64) {
         for n = 1, #job, 2 do f[job[n]] = job[n + 1] end
         for n = 1, n_jobs - 1 do
             local id = string.format('%.0f', first + n)
-            local seq, age = string.format('%.0f', f.seq + n), string.format('%.0f', f.age + n)
+            local seq = string.format('%.0f', f.seq + n)
             local key = P .. 'job:' .. id
             redis.call('HSET', key, unpack(job))
-            redis.call('HSET', key, 'id', id, 'seq', seq, 'age', age, 'job', (string.gsub(f.job, ARGV[1], id)))
+            redis.call('HSET', key, 'id', id, 'seq', seq, 'job', (string.gsub(f.job, ARGV[1], id)))
             local member = string.format('%016.0f', f.seq + n) .. ':' .. id
-            redis.call('ZADD', P .. 'group:' .. f.base .. '\n' .. f.ent, age, member)
+            redis.call('ZADD', P .. 'group:' .. f.base .. '\n' .. f.ent, f.age, member)
             redis.call('ZADD', P .. 'quiet', f.quiet, member)
         end";
     let prefix = "anklet:{acme}:";

@@ -222,6 +222,7 @@ macro_rules! store_conformance {
                 a_survey_tells_what_waits
                 lists_come_by_place_and_age
                 a_queued_job_has_its_position
+                jobs_of_one_age_have_their_positions
                 an_ended_job_is_remembered
                 a_job_is_retried_by_hand
                 a_job_is_removed_by_hand

@@ -116,6 +116,23 @@ pub fn a_queued_job_has_its_position(make: MakeStore<'_>) {
     assert_eq!(world.examine(&job(99)).ahead, None);
 }
 
+/// A matrix comes all at once: jobs of one age in two groups, in the order of their arrival.
+pub fn jobs_of_one_age_have_their_positions(make: MakeStore<'_>) {
+    let world = world(make);
+    let jobs: Vec<_> = (0..9)
+        .map(|n| Job {
+            created_at: job(1).created_at,
+            ..job_of(90 - n, if n % 3 == 0 { "T2" } else { "T1" })
+        })
+        .collect();
+    jobs.iter().for_each(|job| world.queue(job));
+    for (n_before, job) in jobs.iter().enumerate() {
+        let of_its_group = jobs[..n_before].iter().filter(|other| other.image == job.image).count();
+        let expected = Ahead { in_group: of_its_group as u64, in_queue: n_before as u64 };
+        assert_eq!(world.examine(job).ahead, Some(expected), "{}", job.id);
+    }
+}
+
 /// However it went, with its history; a job that was never stored leaves only the fact.
 pub fn an_ended_job_is_remembered(make: MakeStore<'_>) {
     let world = world(make);

@@ -1,15 +1,24 @@
 -- All that is known of one job: what it is, how many come before it, and how it ended.
+
+-- How many members of a group come before this one. Those of one age, of which there may be very many, are in the order of their texts:
+-- halving finds the place among them.
+local function n_before(key, age, own)
+    local low = call('ZCOUNT', key, '-inf', '(' .. age)
+    local high = low + call('ZCOUNT', key, age, age)
+    while low < high do
+        local middle = math.floor((low + high) / 2)
+        if call('ZRANGE', key, middle, middle)[1] < own then low = middle + 1 else high = middle end
+    end
+    return low
+end
+
 local function ahead_of(job)
     local f = job.f
     local is_due = f.spot == 'h' and tonumber(f.due) <= now
     if f.spot ~= 'q' and not is_due then return false end
     local in_group, in_queue, age, own = 0, 0, text(tonumber(f.age)), member(f, job.id)
     for _, group in ipairs(call('HKEYS', P .. 'groups')) do
-        local key = P .. 'group:' .. group
-        local n = call('ZCOUNT', key, '-inf', '(' .. age)
-        for _, other in ipairs(call('ZRANGEBYSCORE', key, age, age)) do
-            if other < own then n = n + 1 end
-        end
+        local n = n_before(P .. 'group:' .. group, age, own)
         in_queue = in_queue + n
         if string.match(group, '^[^\n]*') == f.base then in_group = in_group + n end
     end
