@@ -14,7 +14,7 @@ mod wake;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ use crate::host::lock::FileLock;
 use crate::host::slots::{Others, Slots};
 use crate::host::wake::Wake;
 
+/// While it is in the host's folder, handlers take nothing new.
+pub(crate) const DRAIN_FILE: &str = ".drain";
 /// How many macOS VMs Apple allows on a Mac.
 pub(crate) const DEFAULT_SLOTS: usize = 2;
 /// The lock is held for milliseconds; a holder that takes longer has been stopped.
@@ -145,7 +147,7 @@ impl Host for MacHost {
     }
 
     fn is_drained(&self) -> bool {
-        self.shared.folder.join(".drain").exists()
+        self.shared.folder.join(DRAIN_FILE).exists()
     }
 
     fn reserve(
@@ -360,6 +362,11 @@ fn lock_state(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Tells the processes of the host, whose folder this is, to look at the drain file at once. Lost words are covered by their own looks.
+pub(crate) fn tell_of_drain(folder: &Path) {
+    wake::tell_host(folder);
+}
+
 /// What a [`Reservation`] holds.
 struct Held {
     shared: Arc<Shared>,
@@ -373,7 +380,7 @@ impl Drop for Held {
 }
 
 /// The lock over everything in the folder that processes share.
-fn lock(folder: &std::path::Path) -> Result<FileLock, HostError> {
+fn lock(folder: &Path) -> Result<FileLock, HostError> {
     let path = folder.join("ledger.lock");
     FileLock::take_alone(&path, LOCK_LIMIT).map_err(|source| HostError::Ledger {
         doing: "lock",

@@ -1,4 +1,4 @@
-//! Tells the other processes of the host that room became free, so that nobody has to look again and again.
+//! Tells the other processes of the host that room became free or that a drain began or ended, so that nobody has to look again and again.
 //!
 //! Each process listens on a datagram socket of its own in the folder `wake`. A word on it says only that looking pays: it may be lost, and
 //! the handlers' own looks cover that.
@@ -13,7 +13,7 @@ use log::{debug, warn};
 
 /// Ends the thread of the process that it comes from.
 const END: &[u8] = b"end";
-/// Room became free.
+/// Room became free, or handlers may take jobs again, or no more.
 const FREED: &[u8] = b"freed";
 
 /// The sockets of the host's processes, and our own.
@@ -41,22 +41,31 @@ impl Wake {
 
     /// Tells all other processes of the host.
     pub(super) fn tell_others(&self) {
-        let told = fs::read_dir(&self.folder).and_then(|entries| {
-            let others: Vec<_> =
-                entries.flatten().map(|entry| entry.path()).filter(|path| *path != self.own).collect();
-            if others.is_empty() {
-                return Ok(());
-            }
-            let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?;
-            for other in others {
-                tell(&socket, &other);
-            }
-            Ok(())
-        });
-        if let Err(error) = told {
-            debug!(path:% = self.folder.display(), error:% = error; "other processes are not told that room is free");
+        tell_all(&self.folder, Some(&self.own));
+    }
+}
+
+/// Tells all processes of the host whose folder this is that looking pays, from one that does not listen itself.
+pub(super) fn tell_host(folder: &Path) {
+    tell_all(&folder.join("wake"), None);
+}
+
+fn tell_all(folder: &Path, but: Option<&Path>) {
+    let told = fs::read_dir(folder).and_then(|entries| {
+        let paths = entries.flatten().map(|entry| entry.path());
+        let others: Vec<_> = paths.filter(|path| Some(path.as_path()) != but).collect();
+        if others.is_empty() {
+            return Ok(());
         }
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        for other in others {
+            tell(&socket, &other);
+        }
+        Ok(())
+    });
+    if let Err(error) = told {
+        debug!(path:% = folder.display(), error:% = error; "other processes are not told that room is free");
     }
 }
 

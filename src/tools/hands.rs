@@ -1,6 +1,7 @@
 //! The commands that change something: each says what it is about to do, asks, and says what came of it.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
 use anklet_github::address::Repository;
@@ -16,6 +17,7 @@ use super::queues::{Queue, Queues};
 use super::story::CANCELLED_BY_HAND;
 use super::{Done, ToolError, may};
 use crate::config::env::Environment;
+use crate::host::{self, DRAIN_FILE};
 
 /// Gives a held-back job back to the queue at once.
 pub(super) fn retry(
@@ -170,7 +172,8 @@ fn full_name(job: &Job) -> String {
 
 /// Makes the drain file.
 pub(super) fn drain(environment: &Environment, yes: bool, paper: &mut Paper<'_>) -> Result<Done, ToolError> {
-    let file = drain_file(environment)?;
+    let folder = host_folder(environment)?;
+    let file = folder.join(DRAIN_FILE);
     if file.exists() {
         paper.line("This host is drained already; `anklet resume` ends that.")?;
         return Ok(Done::Well);
@@ -179,18 +182,18 @@ pub(super) fn drain(environment: &Environment, yes: bool, paper: &mut Paper<'_>)
     if !may(paper, what, yes)? {
         return Ok(Done::Not);
     }
-    let failed = |error| ToolError::Failed(format!("cannot make {}: {error}", file.display()));
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    fs::write(&file, "made by anklet drain\n").map_err(failed)?;
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&file, "made by anklet drain\n"))
+        .map_err(|error| ToolError::Failed(format!("cannot make {}: {error}", file.display())))?;
+    host::tell_of_drain(&folder);
     paper.line("It is drained.")?;
     Ok(Done::Well)
 }
 
 /// Removes the drain file.
 pub(super) fn resume(environment: &Environment, yes: bool, paper: &mut Paper<'_>) -> Result<Done, ToolError> {
-    let file = drain_file(environment)?;
+    let folder = host_folder(environment)?;
+    let file = folder.join(DRAIN_FILE);
     if !file.exists() {
         paper.line("This host is not drained.")?;
         return Ok(Done::Well);
@@ -199,21 +202,21 @@ pub(super) fn resume(environment: &Environment, yes: bool, paper: &mut Paper<'_>
         return Ok(Done::Not);
     }
     match fs::remove_file(&file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(ToolError::Failed(format!("cannot remove {}: {error}", file.display())))
         }
         _ => {
+            host::tell_of_drain(&folder);
             paper.line("It takes jobs again.")?;
             Ok(Done::Well)
         }
     }
 }
 
-fn drain_file(environment: &Environment) -> Result<PathBuf, ToolError> {
-    let folder = environment.config_folder().ok_or_else(|| {
+fn host_folder(environment: &Environment) -> Result<PathBuf, ToolError> {
+    environment.config_folder().ok_or_else(|| {
         ToolError::Failed(
             "the variable HOME is not set; set it to the home folder of Anklet's user".to_owned(),
         )
-    })?;
-    Ok(folder.join(".drain"))
+    })
 }

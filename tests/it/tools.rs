@@ -247,6 +247,21 @@ fn why_all_hosts_are_drained_and_how_they_are_resumed() {
     end(&world, anklet, &[]);
 }
 
+/// Nobody looks by himself here: the commands tell.
+#[test]
+fn drain_and_resume_are_noticed_at_once() {
+    let world = World::new();
+    let anklet = world.start(&world.config(2).replace("limits: {", "limits: {idle_look: 3600, "));
+    says(&world, &["drain", "--yes"]);
+    anklet.wait_messages("drain file present; not picking up new jobs", 2);
+    let job = world.github.create_job(world.job());
+    anklet.wait_message("job pushed to queued queue");
+    says(&world, &["resume", "--yes"]);
+    world.github.wait_completed(job, LIMIT);
+    anklet.wait_message("job completed");
+    end(&world, anklet, &[]);
+}
+
 #[test]
 fn why_after_attempts_and_what_retry_remove_and_cancel_do() {
     let world = World::new();
