@@ -15,23 +15,28 @@ pub(super) struct Paper<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// Whether it gives up width when the table is too wide; the widest of those first.
-    pub(super) gives: bool,
+    /// Down to how many characters it gives up width when the table is too wide; the widest of those that can give first.
+    pub(super) least: Option<usize>,
     pub(super) right: bool,
 }
 
 impl Column {
     pub(super) const fn left(title: &'static str) -> Self {
-        Self { title, gives: false, right: false }
+        Self { title, least: None, right: false }
     }
 
     pub(super) const fn right(title: &'static str) -> Self {
-        Self { title, gives: false, right: true }
+        Self { title, least: None, right: true }
     }
 
     /// Text that may be cut.
     pub(super) const fn cut(title: &'static str) -> Self {
-        Self { title, gives: true, right: false }
+        Self::cut_to(6, title)
+    }
+
+    /// Text of which so much should be seen.
+    pub(super) const fn cut_to(least: usize, title: &'static str) -> Self {
+        Self { title, least: Some(least), right: false }
     }
 }
 
@@ -49,9 +54,12 @@ impl<'a> Paper<'a> {
         writeln!(self.out, "{}", plain(line))
     }
 
-    /// A line that stands out.
-    pub(super) fn heading(&mut self, line: &str) -> io::Result<()> {
-        let line = plain(line);
+    /// Text that stands out, wrapped like any other.
+    pub(super) fn heading(&mut self, text: &str) -> io::Result<()> {
+        wrap(&plain(text), WIDTH).iter().try_for_each(|line| self.outstanding(line))
+    }
+
+    fn outstanding(&mut self, line: &str) -> io::Result<()> {
         if self.has_colours {
             writeln!(self.out, "\x1b[1m{line}\x1b[0m")
         } else {
@@ -77,7 +85,7 @@ impl<'a> Paper<'a> {
         let widths = widths(columns, &rows);
         let titles = columns.iter().map(|column| column.title.to_owned()).collect::<Vec<_>>();
         let heading = laid_out(columns, &widths, &titles);
-        self.heading(&heading)?;
+        self.outstanding(&heading)?;
         for row in &rows {
             self.line(&laid_out(columns, &widths, row))?;
         }
@@ -102,10 +110,12 @@ fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let least = |at: usize| columns[at].title.chars().count().max(6);
+    let can_give = |at: usize, width: usize| {
+        columns[at].least.is_some_and(|least| width > least.max(columns[at].title.chars().count()))
+    };
     loop {
         let total = widths.iter().sum::<usize>() + 2 * columns.len().saturating_sub(1);
-        let gives = (0..columns.len()).filter(|at| columns[*at].gives && widths[*at] > least(*at));
+        let gives = (0..columns.len()).filter(|at| can_give(*at, widths[*at]));
         let Some(widest) = gives.max_by_key(|at| widths[*at]).filter(|_| total > WIDTH) else {
             return widths;
         };

@@ -176,11 +176,12 @@ const PLUGINS: [Column; 6] = [
     Column::cut("PLUGIN"),
     Column::left("STATUS"),
     Column::right("JOB"),
-    Column::left("STAGE"),
+    Column::cut_to(9, "STAGE"),
     Column::right("FOR"),
 ];
 const TEMPLATES: [Column; 5] = [
-    Column::left("TEMPLATE"),
+    // A UUID, whole; but a label may hold much more.
+    Column::cut_to(36, "TEMPLATE"),
     Column::cut("TAG"),
     Column::cut("REPOSITORY"),
     Column::right("JOBS"),

@@ -49,6 +49,7 @@ mod stages;
 mod support;
 mod sweep;
 mod templates;
+mod terminal;
 mod tools;
 mod webhooks;
 mod worlds;
