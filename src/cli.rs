@@ -519,12 +519,8 @@ mod tests {
         let commands: Vec<_> =
             COMMANDS.iter().map(|command| command.name).filter(|name| !name.is_empty()).collect();
         let commands = commands.join(" ");
-        // A name of one letter may have two dashes as well.
         let names = FLAGS.iter().flat_map(|flag| flag.names);
-        let flags: Vec<_> = names
-            .clone()
-            .flat_map(|name| (name.len() == 1).then(|| dashed(name)).into_iter().chain([format!("--{name}")]))
-            .collect();
+        let flags: Vec<_> = names.clone().map(|name| dashed(name)).collect();
         let flags = flags.join(" ");
         holds(bash, format!("local commands='{commands}'"));
         holds(bash, format!("local flags='{flags}'"));
@@ -532,7 +528,8 @@ mod tests {
         holds(zsh, format!("flags=({flags})"));
         holds(fish, format!("set -l anklet_commands {commands}"));
         for name in names {
-            assert!(fish.contains(&format!(" -l {name}")), "anklet.fish lacks -l {name}");
+            let shown = if name.len() == 1 { format!(" -s {name}") } else { format!(" -l {name}") };
+            assert!(fish.contains(&shown), "anklet.fish lacks{shown}");
         }
     }
 

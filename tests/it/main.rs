@@ -13,6 +13,7 @@ mod adoption;
 mod bad_input;
 mod cancel;
 mod cli;
+mod completions;
 mod crash;
 mod credentials;
 mod diagnostics;
