@@ -38,7 +38,17 @@ pub(crate) fn run(file: Option<&Path>, environment: &Environment, out: &mut dyn 
     for warning in &config.warnings {
         report.say("warning", &warning.to_string());
     }
-    report.say("ok", &format!("config {}: {} plugins", config.file.display(), config.plugins.len()));
+    let n_plugins = match config.plugins.len() {
+        1 => "1 plugin".to_owned(),
+        n => format!("{n} plugins"),
+    };
+    report.say("ok", &format!("config {}: {n_plugins}", config.file.display()));
+    if config.plugins.is_empty() && !config.metrics.aggregator {
+        report.say(
+            "warning",
+            "a start would end at once, since there is nothing to do; `anklet init` writes a config with plugins",
+        );
+    }
     check_anka(&config, environment, &mut report);
     check_stores(&config, &mut report);
     check_credentials(&config, Trial::Look, &mut report);
@@ -180,6 +190,10 @@ fn check_credentials(config: &Config, trial: Trial, report: &mut Report<'_>) {
         match tried {
             Ok(()) => {
                 report.say("ok", &format!("GitHub lets plugin {} {may} of {}", section.name, section.scope))
+            }
+            Err(error @ ClientError::NoAnswer { .. }) => {
+                // Whoever looks for the cause needs to know whom.
+                report.error(&format!("plugin {}: {error} ({})", section.name, section.github.api_url));
             }
             Err(error) => report.error(&format!("plugin {}: {error}", section.name)),
         }

@@ -9,6 +9,7 @@ use lexopt::{Arg, Parser};
 use thiserror::Error;
 
 use crate::init::{Role, Wishes};
+use crate::similar::nearest;
 
 /// Exit code when all went well.
 pub(crate) const EXIT_OK: u8 = 0;
@@ -153,12 +154,10 @@ pub(crate) enum QueueAction {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum UsageError {
     /// No such flag.
-    #[error("there is no flag `{0}`; `anklet --help` lists those there are")]
+    #[error("there is no flag `{0}`{meant} `anklet --help` lists those there are", meant = meant_flag(.0))]
     UnknownFlag(String),
     /// No such command.
-    #[error(
-        "there is no command `{0}`; `anklet --help` lists those there are, and a config is named with `-c {0}`"
-    )]
+    #[error("there is no command `{0}`{meant} `anklet --help` lists those there are{config}", meant = meant_command(.0), config = config_hint(.0))]
     UnknownCommand(String),
     /// Two commands.
     #[error("`{0}` is one word too many: write one command")]
@@ -170,10 +169,10 @@ pub(crate) enum UsageError {
     #[error("`{0}` is no job: write its number, or its address at GitHub (…/actions/runs/RUN/job/NUMBER)")]
     NotAJob(String),
     /// `queue` with something else.
-    #[error("`queue` needs one of list, show, retry, cancel and remove behind it, not `{0}`")]
+    #[error("`queue` needs one of list, show, retry, cancel and remove behind it{not}", not = not_word(.0))]
     NoAction(String),
     /// A flag of another command.
-    #[error("`{flag}` does not go with `anklet {command}`")]
+    #[error("`{flag}` does not go with {}", called(command))]
     NotWith {
         /// The flag.
         flag: &'static str,
@@ -199,6 +198,33 @@ pub(crate) enum UsageError {
     /// `-c` twice.
     #[error("`-c` is given twice: name one config")]
     Twice,
+}
+
+fn meant_flag(flag: &str) -> String {
+    let names = FLAGS.iter().flat_map(|flag| flag.names).copied();
+    did_you_mean(nearest(names, flag.trim_start_matches('-')).map(dashed))
+}
+
+fn meant_command(word: &str) -> String {
+    did_you_mean(nearest(COMMANDS.iter().map(|command| command.name), word).map(str::to_owned))
+}
+
+fn did_you_mean(name: Option<String>) -> String {
+    name.map_or(";".to_owned(), |name| format!(": did you mean `{name}`?"))
+}
+
+/// For somebody who forgot `-c`.
+fn config_hint(word: &str) -> String {
+    let is_path = word.contains(['/', '.']);
+    if is_path { format!("; a config is named with `-c {word}`") } else { String::new() }
+}
+
+fn not_word(word: &str) -> String {
+    if word.is_empty() { String::new() } else { format!(", not `{word}`") }
+}
+
+fn called(command: &str) -> String {
+    if command.is_empty() { "`anklet` without a command".to_owned() } else { format!("`anklet {command}`") }
 }
 
 /// What the arguments, without the program's name, ask for.
@@ -368,6 +394,24 @@ fn unexpected(error: lexopt::Error) -> UsageError {
     }
 }
 
+/// The width of a usual terminal.
+const HELP_COLUMNS: usize = 80;
+
+/// The text in lines of at most so many letters, broken between words.
+fn wrapped(text: &str, width: usize) -> impl Iterator<Item = String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines.into_iter()
+}
+
 /// Writes what `--help` says.
 pub(crate) fn write_help(out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Anklet runs GitHub Actions jobs in ephemeral macOS VMs on your own Macs.\n\nUsage:")?;
@@ -375,8 +419,10 @@ pub(crate) fn write_help(out: &mut dyn Write) -> io::Result<()> {
         let name = if command.name.is_empty() { String::new() } else { format!(" {}", command.name) };
         let arguments =
             if command.arguments.is_empty() { String::new() } else { format!(" {}", command.arguments) };
-        writeln!(out, "  anklet{name}{arguments} [-c FILE]\n      {}", command.meaning)?;
+        writeln!(out, "  anklet{name}{arguments} [-c FILE]")?;
+        wrapped(command.meaning, HELP_COLUMNS - 6).try_for_each(|line| writeln!(out, "      {line}"))?;
     }
+    writeln!(out, "\nTo begin: `anklet init`, then `anklet check`, then `anklet`.")?;
     writeln!(out, "\nFlags:")?;
     for flag in FLAGS {
         let names: Vec<_> = flag.names.iter().map(|name| dashed(name)).collect();
@@ -466,11 +512,13 @@ mod tests {
         check("why x", Err("`x` is no job"));
         check("why https://github.com/a/b/actions/runs/7", Err("is no job"));
         check("why 1 2", Err("one word too many"));
-        check("queue", Err("`queue` needs one of list"));
+        check("queue", Err("`queue` needs one of list, show, retry, cancel and remove behind it"));
         check("queue drop 1", Err("not `drop`"));
         check("queue cancel", Err("`queue cancel` needs a job"));
         check("status --yes", Err("`--yes` does not go with `anklet status`"));
-        check("--json", Err("`--json` does not go with `anklet `"));
+        check("--json", Err("`--json` does not go with `anklet` without a command"));
+        check("--jsno status", Err("did you mean `--json`?"));
+        check("chek", Err("no command `chek`: did you mean `check`? `anklet --help` lists those there are"));
         check("queue retry 1 --json", Err("`--json` does not go with `anklet queue`"));
         check("--version=1 x", Err("`--version` takes no value"));
     }
@@ -484,8 +532,9 @@ mod tests {
             assert!(flag.names.iter().all(|name| help.contains(&dashed(name))), "{help}");
             assert!(help.contains(flag.meaning), "{help}");
         }
-        assert!(COMMANDS.iter().all(|command| help.contains(command.meaning)), "{help}");
-        assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(COMMANDS.iter().all(|command| words.contains(command.meaning)), "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= HELP_COLUMNS), "{help}");
     }
 
     #[test]

@@ -26,18 +26,35 @@ pub(crate) fn most_similar<'a, T: PartialEq>(
     found
 }
 
-/// How many letters must be changed, added or removed.
+/// The one of these names that was probably meant, if one is near enough.
+pub(crate) fn nearest<'a>(names: impl IntoIterator<Item = &'a str>, name: &str) -> Option<&'a str> {
+    if name.len() > MOST_BYTES {
+        return None;
+    }
+    let allowed = (name.len() / 3).min(3);
+    names
+        .into_iter()
+        .map(|known| (distance(known, name), known))
+        .filter(|(n_changes, _)| *n_changes <= allowed)
+        .min_by_key(|(n_changes, _)| *n_changes)
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be changed, added or removed; two that changed places count as one.
 pub(crate) fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut row_before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+    for (i, a) in one.iter().enumerate() {
+        let mut next = vec![i + 1];
         for (j, b) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+            let mut n_changes = (row[j] + usize::from(a != b)).min(next[j] + 1).min(row[j + 1] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                n_changes = n_changes.min(row_before[j - 1] + 1);
+            }
+            next.push(n_changes);
         }
+        row_before = std::mem::replace(&mut row, next);
     }
     row[other.len()]
 }
@@ -45,6 +62,32 @@ pub(crate) fn distance(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn distances() {
+        for (one, other, n) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("token", "tokne", 1),
+            ("prot", "port", 1),
+            ("port", "ports", 1),
+            ("abcd", "badc", 2),
+            ("abc", "cba", 2),
+        ] {
+            assert_eq!(distance(one, other), n, "{one} {other}");
+            assert_eq!(distance(other, one), n, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_is_near() {
+        let names = ["check", "status", "why"];
+        assert_eq!(nearest(names, "chek"), Some("check"));
+        assert_eq!(nearest(names, "stauts"), Some("status"));
+        assert_eq!(nearest(names, "config.yml"), None);
+        assert_eq!(nearest(names, ""), None);
+        assert_eq!(nearest(names, &"x".repeat(1000)), None);
+    }
 
     #[test]
     fn the_nearest_come_first_and_once() {

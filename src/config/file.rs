@@ -39,9 +39,9 @@ pub(super) fn find(given: Option<&Path>, environment: &Environment) -> Result<Pa
 /// The text of the file, as UTF-8 without a byte order mark.
 pub(super) fn read(path: &Path) -> Result<String, NoText> {
     let bytes = read_bytes(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            unreadable("the file does not exist: write it, or name another with `-c FILE`")
-        }
+        io::ErrorKind::NotFound => unreadable(
+            "the file does not exist: `anklet init` writes a first one, and `-c FILE` names another",
+        ),
         _ => unreadable(format!("the file cannot be read: {error}")),
     })?;
     if bytes.len() as u64 > MOST_BYTES {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::similar::nearest;
+
 /// The type of a key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
@@ -103,6 +105,12 @@ impl Kind {
             Self::Ignored => "anything".to_owned(),
             Self::Plugins => "a list of plugins, each beginning with `- name: NAME`".to_owned(),
         }
+    }
+
+    /// The word that was probably meant, where there are only some.
+    pub(super) fn nearest(self, text: &str) -> Option<&'static str> {
+        let Self::Choice(words) = self else { return None };
+        nearest(words.iter().copied(), &text.to_ascii_lowercase())
     }
 
     /// Whether a wrong value may be repeated in a message. An address may carry a password.

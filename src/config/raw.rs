@@ -135,8 +135,10 @@ impl Raw {
         } else {
             String::new()
         };
-        let known_error = if key.path == "plugin" { "plugin not supported: " } else { "" };
-        let what = format!("{known_error}{value}must be {}", key.kind.expected()) + &about(key);
+        let meant = key.kind.nearest(text).map_or(String::new(), |word| format!("; did you mean `{word}`?"));
+        // Operators' alarms look for it.
+        let known_error = if key.path == "plugin" { ": plugin not supported" } else { "" };
+        let what = format!("{value}must be {}{known_error}{meant}", key.kind.expected()) + &about(key);
         findings.problem(self.at_origin(&key.path, origin), what);
     }
 

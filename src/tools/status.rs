@@ -190,13 +190,13 @@ const TEMPLATES: [Column; 5] = [
 
 fn write(status: &QueueStatus, paper: &mut Paper<'_>) -> Result<(), ToolError> {
     paper.heading(&format!("Queue {} ({})", status.queue, status.store))?;
-    paper.wrapped(
-        "",
-        &format!(
-            "{} waiting, {} held back, {} in hand, {} running in nobody's hands",
-            status.waiting, status.held_back, status.in_hand, status.running_elsewhere
-        ),
-    )?;
+    let mut counts =
+        format!("{} waiting, {} held back, {} in hand", status.waiting, status.held_back, status.in_hand);
+    if status.running_elsewhere > 0 {
+        // No plugin of the table below has them.
+        counts += &format!(", {} running in nobody's hands", status.running_elsewhere);
+    }
+    paper.wrapped("", &counts)?;
     paper.line("")?;
     if status.plugins.is_empty() {
         paper.line("No plugin of this queue has been heard of lately.")?;

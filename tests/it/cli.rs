@@ -118,6 +118,36 @@ fn no_plugins_means_nothing_to_do() {
     );
 }
 
+/// Each mistake is one line, which says where it is and what was probably meant.
+#[test]
+fn each_mistake_in_a_config_is_told_once() {
+    let world = World::new();
+    let config = "global_token: t\nplugins:\n  - name: HOOKS\n    plugin: github_reciever\n    owner: acme\n    prot: 1\n  \
+                  - name: MAC\n    plugin: github\n    owner: acme/app\n    registration_mode: jti\n";
+    fs::write(world.home.config(), config).unwrap();
+    let output = run(&world, &["check"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    let expected = [
+        ("warning: ", ":6: plugin HOOKS: `prot` is not a key", "did you mean `port`?"),
+        (
+            "error: ",
+            ":4: plugin HOOKS: `plugin` is `github_reciever`",
+            "plugin not supported; did you mean `github_receiver`?",
+        ),
+        ("error: ", ":9: plugin MAC: `owner` is `acme/app`", "must be a name alone"),
+        ("error: ", ":10: plugin MAC: `registration_mode` is `jti`", "did you mean `jit`?"),
+    ];
+    assert_eq!(said.lines().count(), expected.len(), "{said}");
+    for (line, (kind, place, hint)) in said.lines().zip(expected) {
+        assert!(line.starts_with(kind) && line.contains(place) && line.contains(hint), "{line}");
+    }
+
+    fs::write(world.home.config(), "plugins:\n").unwrap();
+    let output = run(&world, &["check"], &[]);
+    assert!(output.status.success() && text(&output).contains("`anklet init`"), "{}", text(&output));
+}
+
 /// One JSON object a line, no key twice, and the same facts on every line of a plugin.
 #[test]
 fn every_log_line_is_one_json_object() {

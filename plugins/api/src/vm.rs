@@ -331,8 +331,13 @@ fn end_of(output: &str) -> String {
     let from = output.char_indices().rev().nth(SHOWN_CHARS - 1).map_or(0, |(at, _)| at);
     let cut = if from > 0 { "…" } else { "" };
     let mut shown = cut.to_owned();
-    for character in output.get(from..).unwrap_or_default().chars() {
-        if character.is_control() {
+    for character in output.get(from..).unwrap_or_default().chars().filter(|character| *character != '\r') {
+        if character == '\n' {
+            // Lines stay apart, an empty one is nothing.
+            if !shown.ends_with(" | ") {
+                shown.push_str(" | ");
+            }
+        } else if character.is_control() {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);

@@ -65,6 +65,12 @@ pub(super) fn scope(raw: &Raw, findings: &mut Findings) -> Option<Scope> {
         }
         (None, Some(owner), Some(repo)) => Some(Scope::Repository { owner, repo }),
         (None, Some(owner), None) => Some(Scope::Organization { owner }),
+        // An owner that is wrong is not missing.
+        (None, None, _)
+            if ["owner", "enterprise"].iter().any(|key| findings.has_problem(raw.plugin.as_deref(), key)) =>
+        {
+            None
+        }
         (None, None, Some(_)) => {
             findings.problem(raw.at("repo"), "needs `owner` beside it: set the owner of the repository");
             None

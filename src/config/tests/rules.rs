@@ -176,7 +176,7 @@ fn every_error_is_told() {
     );
     check(
         &SOUND.replace("plugin: github\n", "plugin: gitlab\n"),
-        "plugin not supported: is `gitlab`, but must be one of github, github_receiver",
+        "`plugin` is `gitlab`, but must be one of github, github_receiver: plugin not supported; did you mean `github`?",
     );
     check(&SOUND.replace("    plugin: github\n", ""), "`plugin` is missing");
     check(
