@@ -159,6 +159,11 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// The file that is read if no flag names one; none without a home.
+pub(crate) fn usual_file(environment: &Environment) -> Option<PathBuf> {
+    file::find(None, environment).ok()
+}
+
 /// The config in the file that `-c` names, or in the usual place.
 pub(crate) fn load(given: Option<&Path>, environment: &Environment) -> Result<Config, ConfigError> {
     let (file, text) = match file::find(given, environment) {

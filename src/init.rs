@@ -7,7 +7,7 @@ mod text;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anklet_plugin_api::scope::Scope;
@@ -19,6 +19,7 @@ use crate::check;
 use crate::cli::{EXIT_FAILURE, EXIT_OK};
 use crate::config;
 use crate::config::env::Environment;
+use crate::host::process::pid_is_gone;
 use crate::init::ask::Asker;
 
 /// The port that the receiver gets if nothing else is said.
@@ -27,6 +28,9 @@ const DEFAULT_PORT: u16 = 54_321;
 const DEFAULT_HANDLERS: u8 = 2;
 /// The config that `install.sh` writes; nobody's work is lost with it.
 const SAMPLE: &str = include_str!("assets/config.yml");
+
+/// Between the config's name and the process id, in the name of a file that has not its own yet.
+const NEW: &str = ".new.";
 
 /// What flags of `anklet init` said.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -119,6 +123,7 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> u8 {
     let written = place(file, environment).and_then(|file| {
+        remove_leftovers(&file);
         let answers = Asker::new(wishes, environment, out).answers()?;
         write(&file, &text::config(&answers), environment)?;
         Ok((file, answers))
@@ -130,8 +135,10 @@ pub(crate) fn run(
             return EXIT_FAILURE;
         }
     };
+    // Where the program looks anyway, nobody has to name it.
+    let is_usual = config::usual_file(environment).is_some_and(|usual| usual == file);
     // A reader that has seen enough does not undo what was written.
-    let _ = out.write_all(text::next_steps(&file, &answers).as_bytes());
+    let _ = out.write_all(text::next_steps(&file, is_usual, &answers).as_bytes());
     if wishes.asks_github { check::credentials_of(&file, environment, out) } else { EXIT_OK }
 }
 
@@ -149,14 +156,15 @@ fn place(file: Option<&Path>, environment: &Environment) -> Result<PathBuf, Init
     }
 }
 
-/// For its owner alone, whole or not at all, and only if a start would accept it.
+/// Whole or not at all, and only if a start would accept it. It is for its owner alone; in the place of a sample it is for
+/// those who could read that, so that a service which `install.sh` prepared can.
 fn write(file: &Path, text: &str, environment: &Environment) -> Result<(), InitError> {
     let failed = |source| InitError::Write { file: file.to_owned(), source };
     if let Some(folder) = file.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
     let mut new = file.as_os_str().to_owned();
-    new.push(format!(".new.{}", std::process::id()));
+    new.push(format!("{NEW}{}", std::process::id()));
     let new = PathBuf::from(new);
     let tried = try_out(&new, text, environment).map_err(|error| match error {
         Tried::Write(source) => failed(source),
@@ -165,11 +173,37 @@ fn write(file: &Path, text: &str, environment: &Environment) -> Result<(), InitE
     // Once more, since the questions took their time.
     let placed = tried
         .and_then(|()| place(Some(file), environment))
-        .and_then(|_| fs::rename(&new, file).map_err(failed));
+        .and_then(|_| keep_readers(file, &new).map_err(failed))
+        .and_then(|()| fs::rename(&new, file).map_err(failed));
     if placed.is_err() {
         let _ = fs::remove_file(&new);
     }
     placed
+}
+
+/// Removes what an `anklet init` left that was killed before its file had its name: it holds a token.
+fn remove_leftovers(file: &Path) {
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return };
+    let beginning = format!("{}{NEW}", name.to_string_lossy());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix(&beginning)).and_then(|pid| pid.parse().ok());
+        if pid.is_some_and(pid_is_gone) {
+            // What cannot be removed is as readable as it was: for its owner alone.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Gives the new file the owner and the group of the sample that it replaces, and lets the group read it if it could read that.
+fn keep_readers(sample: &Path, new: &Path) -> io::Result<()> {
+    let (Ok(sample), now) = (fs::metadata(sample), fs::metadata(new)?) else { return Ok(()) };
+    if (sample.uid(), sample.gid()) != (now.uid(), now.gid()) {
+        chown(new, Some(sample.uid()), Some(sample.gid()))?;
+    }
+    let is_for_group = sample.mode() & 0o040 != 0 && sample.mode() & 0o007 == 0;
+    if is_for_group { fs::set_permissions(new, fs::Permissions::from_mode(0o640)) } else { Ok(()) }
 }
 
 enum Tried {

@@ -37,6 +37,11 @@ pub(crate) fn process_is_gone(text: &str) -> bool {
     }
 }
 
+/// Whether no process has this number. One that cannot be looked at counts as alive.
+pub(crate) fn pid_is_gone(pid: i32) -> bool {
+    matches!(started(pid), Started::Ended)
+}
+
 enum Started {
     At(String),
     Ended,

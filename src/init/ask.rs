@@ -30,14 +30,14 @@ impl<'a> Asker<'a> {
         let role = match self.wishes.role {
             Some(role) => role,
             None => {
-                let question = "Takes this machine webhooks (receiver), runs it VMs (handler), or both?";
+                let question = "Shall this machine take the webhooks (receiver), run VMs (handler), or both?";
                 self.checked(question, "--role", Some("both"), |word| {
                     Role::named(word).ok_or("write receiver, handler or both")
                 })?
             }
         };
         let redis = self.redis(role)?;
-        let token = self.secret("Token of GitHub (not shown)", "ANKLET_GLOBAL_TOKEN")?;
+        let token = self.secret("Token of GitHub (what you type is not shown)", "ANKLET_GLOBAL_TOKEN")?;
         let receiver_secret = match self.variable("ANKLET_GLOBAL_RECEIVER_SECRET") {
             Some(secret) => secret,
             // 256 bits that nobody can guess.
@@ -69,7 +69,7 @@ impl<'a> Asker<'a> {
             }
             None if self.wishes.owner.is_some() => None,
             None => self.checked(
-                "Only one repository of it? (empty: all of an organization)",
+                "Only for one of its repositories? Its name (empty: for the whole organization)",
                 "--repo",
                 Some(""),
                 |word| {
@@ -111,7 +111,7 @@ impl<'a> Asker<'a> {
         let password = match self.variable("ANKLET_GLOBAL_DATABASE_PASSWORD") {
             Some(password) => Some(password),
             None if self.is_terminal && !self.wishes.yes => {
-                let word = self.hidden("Password of Redis (not shown; empty: none)")?;
+                let word = self.hidden("Password of Redis (what you type is not shown; empty: none)")?;
                 (!word.is_empty()).then(|| Secret::new(word))
             }
             None => None,

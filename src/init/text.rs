@@ -79,16 +79,28 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// What is left to do.
-pub(super) fn next_steps(file: &Path, answers: &Answers) -> String {
-    let mut text = format!("Wrote {}, readable for you alone.\n", file.display());
+/// What a shell takes as this one word.
+fn as_word(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._+-".contains(letter);
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// What is left to do. `is_usual`: the file is where the program looks for it anyway.
+pub(super) fn next_steps(file: &Path, is_usual: bool, answers: &Answers) -> String {
+    let flag = if is_usual { String::new() } else { format!(" -c {}", as_word(&file.display().to_string())) };
+    let mut text = format!("Wrote {}, which holds your token: keep it from others.\n", file.display());
     let mut number = 1;
     let mut step = |title: &str, lines: &str| {
         // Writing to a text does not fail.
         let _ = writeln!(text, "\n{number}. {title}\n{lines}");
         number += 1;
     };
-    step("See whether all is well:", &format!("     anklet check -c {}", file.display()));
+    step("See whether all is well:", &format!("     anklet check{flag}"));
+    let start = match answers.role.handles() {
+        true => "Start it, as the user whose VMs `anka list` shows:",
+        false => "Start it:",
+    };
+    step(start, &format!("     anklet{flag}"));
     if answers.role.receives() {
         let page = match &answers.scope {
             Scope::Repository { owner, repo } => {
@@ -103,12 +115,11 @@ pub(super) fn next_steps(file: &Path, answers: &Answers) -> String {
             &format!("Add a webhook at {page}"),
             &format!(
                 "     Payload URL   https://YOUR-HOST/jobs/v1/receiver  (through a TLS proxy or tunnel to port {})\n     \
-                 Content type  application/json\n     Secret        global_receiver_secret of the config\n     Events        only \"Workflow jobs\"",
+                 Content type  application/json\n     Secret        what global_receiver_secret in that file says\n     Events        only \"Workflow jobs\"",
                 answers.port
             ),
         );
     }
-    step("Start it:", &format!("     anklet -c {}", file.display()));
     step(
         "Try it with a workflow (`anka list` shows UUIDs and tags of templates):",
         "     on: workflow_dispatch\n     jobs:\n       try:\n         runs-on:\n           - self-hosted\n           \

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -80,7 +80,7 @@ fn flags_make_a_config_that_is_accepted() {
         let verdict = verdict(&bench.home.config());
         assert!(verdict.starts_with("ok: config "), "{verdict}");
         assert!(
-            !text(&output).contains(TOKEN) && text(&output).contains("anklet check -c"),
+            !text(&output).contains(TOKEN) && text(&output).contains("     anklet check\n"),
             "{}",
             text(&output)
         );
@@ -127,6 +127,51 @@ fn only_the_installers_sample_is_replaced() {
     assert!(bench.config().unwrap().contains("acme"));
     let files = fs::read_dir(bench.home.config().parent().unwrap()).unwrap().count();
     assert_eq!(files, 1, "no half-written file stays");
+}
+
+/// A service that the installer prepared can read what takes the place of its sample; nobody else can.
+#[test]
+fn who_could_read_the_sample_can_read_the_config() {
+    for (sample_mode, mode) in [(0o600, 0o600), (0o640, 0o640), (0o644, 0o600)] {
+        let bench = Bench::new();
+        fs::write(bench.home.config(), include_str!("../../src/assets/config.yml")).unwrap();
+        fs::set_permissions(bench.home.config(), fs::Permissions::from_mode(sample_mode)).unwrap();
+        let is_root = chown(bench.home.config(), Some(0), Some(12)).is_ok();
+        assert!(bench.run(&["--owner", "acme", "--yes"]).status.success());
+        let now = fs::metadata(bench.home.config()).unwrap();
+        assert_eq!(now.permissions().mode() & 0o777, mode, "after {sample_mode:o}");
+        assert!(!is_root || (now.uid(), now.gid()) == (0, 12));
+    }
+}
+
+/// One that was killed before its file had its name leaves the token in it; one that runs still needs it.
+#[test]
+fn what_a_killed_one_left_is_removed() {
+    let bench = Bench::new();
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let left = |pid: u32| bench.home.config().with_file_name(format!("config.yml.new.{pid}"));
+    let (gone, runs) = (left(ended.id()), left(std::process::id()));
+    let theirs = bench.home.config().with_file_name("config.yml.new.x");
+    for file in [&gone, &runs, &theirs] {
+        fs::write(file, TOKEN).unwrap();
+    }
+    assert!(bench.run(&["--owner", "acme", "--yes"]).status.success());
+    assert!(!gone.exists() && runs.exists() && theirs.exists());
+}
+
+/// The name of another file is part of what to write next, as one word.
+#[test]
+fn a_file_elsewhere_is_named_in_what_to_do_next() {
+    let bench = Bench::new();
+    let file = bench.home.path().join("my config.yml");
+    let output = bench.run(&["--owner", "acme", "--yes", "-c", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).contains(&format!("     anklet check -c '{}'\n", file.display())),
+        "{}",
+        text(&output)
+    );
 }
 
 /// On a terminal everything is asked; a wrong answer is asked for again, and the token is not shown.
