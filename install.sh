@@ -195,7 +195,11 @@ unpack() {
         fi
     done
     says=$("$unpacked/bin/anklet" --version 2>&1 | head -n 1) || true
-    [ "$says" = "$version" ] || fail "the program in $name does not run here, or is another version: it says \`$says\`; nothing was installed"
+    case $says in
+        "$version") ;;
+        *"ermission denied"*) fail "no program may run in $work; set TMPDIR to a folder where one may. Nothing was installed" ;;
+        *) fail "the program in $name does not run here, or is another version: it says \`$says\`; nothing was installed" ;;
+    esac
 }
 
 # Whether the program at the target is one that this script has placed.
@@ -205,6 +209,7 @@ is_ours() {
 
 refuse_foreign() {
     [ -e "$prefix/bin/anklet" ] || return 0
+    was_there=yes
     is_ours && return
     [ -n "$is_replacing" ] || fail "$prefix/bin/anklet is there already and was not installed by this script (the Go program?).
 It is left alone. Give --replace to replace it (it is kept as anklet.old), or --prefix for another place."
@@ -326,8 +331,13 @@ install_service() {
 }
 
 start_on_darwin() {
-    # Again, if there was one: a soft stop, running jobs go on.
+    # Again, if there was one: a soft stop, running jobs go on. It is refused while the old one still stops (ExitTimeOut).
     launchctl bootout "gui/$(id -u)/$label" 2>/dev/null || true
+    n_looks=0
+    while [ "$n_looks" -lt 40 ] && launchctl print "gui/$(id -u)/$label" >/dev/null 2>&1; do
+        sleep 1
+        n_looks=$((n_looks + 1))
+    done
     [ -z "$is_config_new" ] || return 0
     launchctl bootstrap "gui/$(id -u)" "$unit" || fail "launchctl refuses $unit; is $(id -un) logged in at this Mac's screen? Anklet is installed"
 }
@@ -354,6 +364,7 @@ remove_service() {
         esac
     fi
     rm -f "$unit" || fail "cannot remove $unit; use sudo"
+    if [ -z "${DESTDIR:-}" ] && [ "$os" = linux ]; then systemctl daemon-reload || true; fi
     say "Removed the service $unit"
 }
 
@@ -370,32 +381,36 @@ tell_next() {
     done
     [ -z "$is_keeping" ] || say "The one that was there is kept as $prefix/bin/anklet.old"
     first=$(command -v anklet 2>/dev/null || true)
-    call=$prefix/bin/anklet
-    if [ "$first" = "$call" ]; then
-        call=anklet
-    elif [ -z "$first" ]; then
-        say "$prefix/bin is not on your PATH; add it, or call $call"
-    else
-        say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $call, or put its folder first on the PATH."
+    call=anklet
+    if [ -z "$first" ]; then
+        say "$prefix/bin is not on your PATH. Type this, and put it into the file that your shell reads first (~/.zprofile, ~/.profile):"
+        say "  export PATH=\"$prefix/bin:\$PATH\""
+    elif [ "$first" != "$prefix/bin/anklet" ]; then
+        say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $prefix/bin/anklet, or put its folder first on the PATH."
+        call=$prefix/bin/anklet
     fi
     say ""
+    # The program looks in the home of its user by itself.
+    with=''
+    [ "$config" = "${HOME:-}/.config/anklet/config.yml" ] || with=" -c $config"
     if [ -z "$config" ] || [ ! -e "$config" ]; then
         say "Next: $call init, which asks a few questions and writes the config; then: $call check"
-        return
-    fi
-    if [ -z "$is_config_new" ]; then
-        say "Your config $config is as it was. Next: $call check -c $config"
-    elif [ -n "$is_service" ]; then
-        say "Wrote a first $config. Next: put in your values (see \`man anklet.yml\`), try it with $call check -c $config,"
-        case $os in
-            darwin) say "then start the service: launchctl bootstrap gui/$(id -u) $unit" ;;
-            linux) say "then start the service: systemctl start anklet" ;;
-        esac
+    elif [ -n "$is_config_new" ]; then
+        say "Wrote a first $config with comments. Next: $call init$with, which asks a few questions and fills it; then: $call check$with"
+        if [ -n "$is_service" ]; then
+            case $os in
+                darwin) say "Then start the service: launchctl bootstrap gui/$(id -u) $unit" ;;
+                linux) say "Then start the service: systemctl start anklet" ;;
+            esac
+        fi
     else
-        say "Wrote a first $config with comments. Next: $call init, which asks a few questions and fills it; then: $call check"
+        say "Your config $config is as it was. Next: $call check$with"
     fi
-    if [ -z "$is_service" ]; then
-        say "A running Anklet goes on with the old program; to change over: stop it with SIGTERM and start it again. Running jobs do not notice."
+    [ -n "$was_there" ] && [ -z "$is_service" ] || return 0
+    if grep -qsF "$prefix/bin/anklet" "$unit"; then
+        say "The service goes on with the old program. To change over, run this again with --service. Running jobs do not notice."
+    else
+        say "An Anklet that runs goes on with the old program. To change over, stop it (Ctrl-C or SIGTERM) and start it again. Running jobs do not notice."
     fi
 }
 
@@ -417,7 +432,9 @@ uninstall() {
     rm -f "$prefix/$receipt" || fail "cannot remove $prefix/$receipt; use sudo"
     rmdir "$(dirname "$prefix/$receipt")" 2>/dev/null || true
     [ ! -e "$prefix/bin/anklet.old" ] || say "Left alone: $prefix/bin/anklet.old, the program that was there before"
-    say "Left alone: configs, queues and logs, in ${HOME:-~}/.config/anklet"
+    for mine in "${HOME:-}/.config/anklet" "${HOME:-}/Library/Logs/anklet.log" "${DESTDIR:-}/etc/anklet" "${DESTDIR:-}/var/lib/anklet"; do
+        [ ! -e "$mine" ] || say "Left alone, since configs, queues and logs are yours: $mine"
+    done
 }
 
 main() {
@@ -428,7 +445,7 @@ main() {
     files="$receipt share/man/man1/anklet.1 share/man/man5/anklet.yml.5 share/man/man7/anklet-plugins.7
         share/anklet/config.yml share/anklet/anklet.service share/anklet/$label.plist
         share/bash-completion/completions/anklet share/zsh/site-functions/_anklet share/fish/vendor_completions.d/anklet.fish bin/anklet"
-    is_keeping='' staged='' work='' config='' is_config_new=''
+    is_keeping='' staged='' work='' config='' is_config_new='' was_there=''
     read_arguments "$@"
     choose_prefix
     find_machine

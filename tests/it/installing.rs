@@ -1,6 +1,8 @@
 //! The installer on machines of other kinds: other shells, an ordinary user, a full disk, an archive cut anywhere.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::install::{Bench, VERSION, have, text};
@@ -45,6 +47,73 @@ fn an_archive_cut_anywhere_places_nothing() {
     }
     fs::write(&archive, bytes).unwrap();
     bench.assert_installed(&bench.install());
+}
+
+/// A blank in a path ends no word, neither in the script nor in what it tells to type.
+#[test]
+fn blanks_in_every_path_are_no_matter() {
+    let bench = Bench::new();
+    let (home, prefix, work) = (bench.at("my home"), bench.at("my tools"), bench.at("my work"));
+    for folder in [&home, &work] {
+        fs::create_dir(folder).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["--prefix", prefix.to_str().unwrap()];
+        all.extend(arguments);
+        bench.command(Path::new(SCRIPT), &all).env("HOME", &home).env("TMPDIR", &work).output().unwrap()
+    };
+    for _ in 0..2 {
+        let output = run(&["--version", VERSION]);
+        let said = text(&output);
+        assert!(output.status.success() && said.contains("/my tools/bin:$PATH\"\n"), "{said}");
+    }
+    assert!(home.join(".config/anklet/config.yml").exists());
+    let output = run(&["--uninstall"]);
+    assert!(output.status.success() && !prefix.join("bin/anklet").exists(), "{}", text(&output));
+    assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+}
+
+#[test]
+fn without_a_home_a_prefix_is_enough() {
+    let bench = Bench::new();
+    let run = |arguments: &[&str]| {
+        let prefix = bench.prefix("");
+        let mut all = vec!["--prefix", prefix.to_str().unwrap()];
+        all.extend(arguments);
+        bench.command(Path::new(SCRIPT), &all).env_remove("HOME").output().unwrap()
+    };
+    let output = run(&["--version", VERSION]);
+    bench.assert_installed(&output);
+    assert!(!text(&output).contains("Wrote a first"), "{}", text(&output));
+    let output = run(&["--uninstall"]);
+    assert!(output.status.success() && !bench.prefix("bin/anklet").exists(), "{}", text(&output));
+}
+
+#[test]
+fn the_prefix_may_be_a_link() {
+    let bench = Bench::new();
+    fs::create_dir(bench.at("elsewhere")).unwrap();
+    symlink(bench.at("elsewhere"), bench.at("prefix")).unwrap();
+    bench.assert_installed(&bench.install());
+    assert!(bench.at("elsewhere/bin/anklet").exists());
+}
+
+/// The old program runs on; a file that is executed cannot be written to, only replaced.
+#[test]
+fn a_program_that_runs_is_replaced() {
+    let bench = Bench::new();
+    let output = bench.install();
+    bench.assert_installed(&output);
+    assert!(!text(&output).contains("goes on with the old program"), "{}", text(&output));
+    fs::copy("/bin/cat", bench.prefix("bin/anklet")).unwrap();
+    let mut runs =
+        Command::new(bench.prefix("bin/anklet")).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let output = bench.install();
+    bench.assert_installed(&output);
+    assert!(text(&output).contains("goes on with the old program"), "{}", text(&output));
+    assert!(runs.try_wait().unwrap().is_none(), "the old one still runs");
+    drop(runs.stdin.take());
+    runs.wait().unwrap();
 }
 
 /// Root alone can become another; a user that runs the tests is an ordinary one anyway.

@@ -13,6 +13,7 @@ use crate::install::{Bench, VERSION, have, text};
 use crate::queue;
 use crate::support::{World, bare};
 
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/install.sh");
 const UNIT: &str = "etc/systemd/system/anklet.service";
 const AGENT: &str = "Library/LaunchAgents/com.veertu.anklet.agent.plist";
 const GO_DAEMON: &str = "Library/LaunchDaemons/com.veertu.anklet.plist";
@@ -81,6 +82,116 @@ fn a_mac_gets_an_agent_of_its_user() {
     assert!(output.status.success(), "{}", text(&output));
     assert!(!agent(&bench).exists());
     assert!(bench.home.config().exists(), "configs stay");
+}
+
+/// Puts a program of that name on the path of the bench, which notes that it was called.
+fn stand_in(bench: &Bench, name: &str, script: &str) {
+    let program = bench.at(name);
+    fs::write(&program, format!("#!/bin/sh\necho \"{name} $*\" >>\"$HOME/calls\"\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What the stand-ins were called with since the last look.
+fn calls(bench: &Bench) -> Vec<String> {
+    let calls = fs::read_to_string(bench.at("calls")).unwrap_or_default();
+    let _ = fs::remove_file(bench.at("calls"));
+    calls.lines().map(str::to_owned).collect()
+}
+
+/// Without `DESTDIR`, as on a real Mac: the agent is started once there is a config, and again after an upgrade, when the old one has ended.
+#[test]
+fn launchd_is_told() {
+    let mut bench = mac();
+    bench.root = None;
+    stand_in(&bench, "launchctl", "[ \"$1\" != print ] || { [ -e \"$HOME/stops\" ] && rm \"$HOME/stops\"; }");
+    stand_in(&bench, "sleep", "");
+    let id = bench.at("id");
+    fs::write(&id, "#!/bin/sh\ncase $1 in -u) echo 501 ;; *) echo ci ;; esac\n").unwrap();
+    fs::set_permissions(&id, fs::Permissions::from_mode(0o755)).unwrap();
+    let agent = bench.at(AGENT);
+
+    let output = install(&bench);
+    assert!(output.status.success() && agent.exists(), "{}", text(&output));
+    assert!(
+        text(&output).contains(&format!("launchctl bootstrap gui/501 {}", agent.display())),
+        "{}",
+        text(&output)
+    );
+    let of_agent = "gui/501/com.veertu.anklet.agent";
+    let (bootout, print) = (format!("launchctl bootout {of_agent}"), format!("launchctl print {of_agent}"));
+    assert_eq!(calls(&bench), [bootout.as_str(), &print], "no start before there are values in the config");
+
+    fs::write(bench.at("stops"), "").unwrap();
+    let output = install(&bench);
+    assert!(output.status.success(), "{}", text(&output));
+    let bootstrap = format!("launchctl bootstrap gui/501 {}", agent.display());
+    assert_eq!(calls(&bench), [bootout.as_str(), &print, "sleep 1", &print, &bootstrap]);
+
+    let output = bench.install();
+    assert!(text(&output).contains("The service goes on with the old program"), "{}", text(&output));
+    assert_eq!(calls(&bench), Vec::<String>::new());
+
+    let output = bench.run(&["--uninstall"]);
+    assert!(output.status.success() && !agent.exists(), "{}", text(&output));
+    assert_eq!(calls(&bench), [bootout]);
+}
+
+/// As root, with an empty `/etc` of its own and stand-ins for what would change this machine.
+#[test]
+fn systemd_is_told() {
+    let mut bench = Bench::new();
+    bench.path = format!("{}:{}:/usr/sbin:/sbin", bench.home.path().display(), bench.path);
+    for (name, script) in [("systemctl", ""), ("useradd", ""), ("chown", "")] {
+        stand_in(&bench, name, script);
+    }
+    let id = bench.at("id");
+    fs::write(&id, "#!/bin/sh\n[ \"$1\" = -u ] && echo 0 && exit\n[ -e \"$HOME/has-user\" ]\n").unwrap();
+    fs::set_permissions(&id, fs::Permissions::from_mode(0o755)).unwrap();
+    let prefix = bench.prefix("");
+    let install = format!("sh {SCRIPT} --version {VERSION} --prefix {} --service", prefix.display());
+    let script = format!(
+        // Debian's awk is a link to a link there.
+        "cp -a /etc/alternatives \"$HOME\" 2>/dev/null || :
+         mount -t tmpfs -o size=1m none /etc 2>/dev/null || exit 77
+         [ ! -d \"$HOME/alternatives\" ] || cp -a \"$HOME/alternatives\" /etc
+         set -e
+         {install}; stat -c '%a %n' /etc/anklet /etc/anklet/config.yml
+         echo >>\"$HOME/calls\"; touch \"$HOME/has-user\"; {install}
+         echo >>\"$HOME/calls\"; grep ExecStart= /etc/systemd/system/anklet.service
+         sh {SCRIPT} --prefix {} --uninstall; ! ls /etc/systemd/system/anklet.service",
+        prefix.display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]);
+    bench.surround(&mut command);
+    let Ok(output) = command.output() else {
+        println!("SKIPPED: there is no unshare");
+        return;
+    };
+    let said = text(&output);
+    if output.status.code() == Some(77) || said.contains("unshare failed") {
+        println!("SKIPPED: a file system cannot be mounted here: {said}");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    for part in [
+        "750 /etc/anklet\n640 /etc/anklet/config.yml",
+        "anklet init -c /etc/anklet/config.yml",
+        "systemctl start anklet",
+        &format!("ExecStart={} -c /etc/anklet/config.yml", bench.at("prefix/bin/anklet").display()),
+        "Left alone, since configs, queues and logs are yours: /etc/anklet",
+    ] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    let user = "useradd --system --home-dir /var/lib/anklet --shell /usr/sbin/nologin anklet";
+    let (owner, reload) = ("chown -R root:anklet /etc/anklet", "systemctl daemon-reload");
+    let enable = "systemctl enable --quiet anklet";
+    let expected = [
+        &[user, owner, reload, enable, ""][..],
+        &[owner, reload, enable, "systemctl restart anklet", ""],
+        &["systemctl disable --now --quiet anklet", reload],
+    ];
+    assert_eq!(calls(&bench), expected.concat());
 }
 
 /// What XML or a shell could take for something else stays a path.
