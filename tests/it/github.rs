@@ -223,6 +223,28 @@ fn the_janitors_fence_waits_for_the_limit() {
     second.stop();
 }
 
+/// Which runner program GitHub wants is good to know, but no job waits for a GitHub that does not say it, and it is not asked for each job.
+#[test]
+fn a_github_that_names_no_runner_program_holds_up_no_job() {
+    in_worlds(vec![500, 501, 404, 405], |world, status| {
+        world.github.rule(
+            Rule::on("GET", "/repos/acme/app/actions/runners/downloads").status(*status, "no").times(1_000),
+        );
+        let config = world.config(1).replace("github_retry_first: 0.05", "github_retry_first: 3");
+        let anklet = world.start(&config);
+        for n_job in 1..=3 {
+            let job = world.github.create_job(world.job());
+            assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+            anklet.wait_messages("job completed", n_job);
+        }
+        // One try, and one more where the trouble may pass.
+        let n_asked = world.github.requests_to("GET", "@/actions/runners/downloads").len();
+        assert!(n_asked <= 2, "GitHub was asked {n_asked} times");
+        world.assert_clean(&anklet);
+        anklet.stop();
+    });
+}
+
 /// The runner in the template is old: GitHub says which it wants, where that lies and what its sum is, once a day; one line says so.
 #[test]
 fn an_old_runner_is_replaced_and_told_once() {

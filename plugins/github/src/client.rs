@@ -52,12 +52,19 @@ pub(crate) struct Call<'a> {
     pub(crate) expected: &'static [u16],
     /// It is asked again and again, so that its answer is worth remembering.
     pub(crate) is_polled: bool,
+    /// Its caller goes on without the answer, so that nobody is to wait long for it.
+    pub(crate) is_dispensable: bool,
 }
 
 impl Call<'_> {
     /// The same call, as one that is asked again and again.
     pub(crate) fn polled(self) -> Self {
         Self { is_polled: true, ..self }
+    }
+
+    /// The same call, as one without whose answer its caller goes on.
+    pub(crate) fn dispensable(self) -> Self {
+        Self { is_dispensable: true, ..self }
     }
 }
 
@@ -143,7 +150,10 @@ impl Client {
         in_doubt: &mut bool,
     ) -> Result<Answer, ClientError> {
         let ledger = self.credentials.ledger(call.subject);
-        let mut retry = Retry::new(&self.limits, Instant::now());
+        let mut retry = match call.is_dispensable {
+            true => Retry::brief(&self.limits, Instant::now()),
+            false => Retry::new(&self.limits, Instant::now()),
+        };
         let mut is_renewed = false;
         loop {
             retry.excuse(self.hold(&ledger, call, ear)?);

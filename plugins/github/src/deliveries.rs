@@ -105,7 +105,15 @@ impl Client {
 
 fn hook_call<'a>(name: CallName, hook: &'a Hook, below: &str) -> Call<'a> {
     let target = Target::Path(format!("{}/hooks/{}/deliveries{below}", scope_path(&hook.scope), hook.id));
-    Call { name, target, subject: Subject::Runners(&hook.scope), body: None, expected: &[], is_polled: false }
+    Call {
+        name,
+        target,
+        subject: Subject::Runners(&hook.scope),
+        body: None,
+        expected: &[],
+        is_polled: false,
+        is_dispensable: false,
+    }
 }
 
 #[derive(Deserialize)]

@@ -226,7 +226,15 @@ fn account(subject: Subject) -> (Vec<String>, String) {
 }
 
 fn app_call(name: CallName, path: String, expected: &'static [u16]) -> Call<'static> {
-    Call { name, target: Target::Path(path), subject: Subject::App, body: None, expected, is_polled: false }
+    Call {
+        name,
+        target: Target::Path(path),
+        subject: Subject::App,
+        body: None,
+        expected,
+        is_polled: false,
+        is_dispensable: false,
+    }
 }
 
 #[derive(Deserialize)]

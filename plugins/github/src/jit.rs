@@ -100,6 +100,7 @@ impl Client {
             body: None,
             expected: &[],
             is_polled: false,
+            is_dispensable: false,
         };
         let found = self.pages(call, ear, |page| {
             let page: WrittenGroups = page.json()?;

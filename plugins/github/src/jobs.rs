@@ -134,7 +134,15 @@ pub(crate) fn repository_call<'a>(
     expected: &'static [u16],
 ) -> Call<'a> {
     let target = Target::Path(format!("{}{below}", repository.path()));
-    Call { name, target, subject: Subject::Repository(repository), body: None, expected, is_polled: false }
+    Call {
+        name,
+        target,
+        subject: Subject::Repository(repository),
+        body: None,
+        expected,
+        is_polled: false,
+        is_dispensable: false,
+    }
 }
 
 #[derive(Deserialize)]

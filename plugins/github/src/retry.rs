@@ -10,6 +10,9 @@ use crate::error::{ClientError, Silence};
 /// A 404 that is still there after so many retries is an answer. GitHub gives a few right after something was made.
 const MOST_RETRIES_OF_NOT_FOUND: u32 = 2;
 
+/// All tries of a call that its caller can do without.
+const BRIEF_TOTAL: Duration = Duration::from_secs(5);
+
 /// The retries of one call. All that this client asks may be asked twice.
 #[derive(Debug)]
 pub(crate) struct Retry {
@@ -30,6 +33,12 @@ impl Retry {
             n_not_found: 0,
             was_dropped: false,
         }
+    }
+
+    /// For a call that its caller can do without: somebody's job waits meanwhile. A 404 is an answer at once.
+    pub(crate) fn brief(limits: &Limits, now: Instant) -> Self {
+        let ends_at = now + limits.github_retry_total.min(BRIEF_TOTAL);
+        Self { ends_at, n_not_found: MOST_RETRIES_OF_NOT_FOUND, ..Self::new(limits, now) }
     }
 
     /// The total begins so much later: what was waited for a rate limit does not count.
@@ -135,6 +144,15 @@ mod tests {
         check_wait(retry.wait_after(&not_found(), now), 1);
         check_wait(retry.wait_after(&not_found(), now), 2);
         assert_eq!(retry.wait_after(&not_found(), now), None);
+    }
+
+    #[test]
+    fn a_brief_call_is_given_up_soon() {
+        let now = Instant::now();
+        let mut retry = Retry::brief(&limits(), now);
+        check_wait(retry.wait_after(&server(), now), 1);
+        assert_eq!(retry.wait_after(&not_found(), now), None);
+        assert_eq!(retry.wait_after(&server(), now + Duration::from_secs(4)), None);
     }
 
     #[test]

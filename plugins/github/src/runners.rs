@@ -138,9 +138,11 @@ impl Client {
         })
     }
 
-    /// The runner programs that GitHub offers to `scope`. Entries without address, file name or version are left out.
+    /// The runner programs that GitHub offers to `scope`. Entries without address, file name or version are left out. It is asked for a few
+    /// seconds only: runners can be made without.
     pub fn downloads(&self, scope: &Scope, ear: &Ear) -> Result<Vec<RunnerDownload>, ClientError> {
-        let answer = self.call(&runners_call(LIST_DOWNLOADS, scope, "/downloads", &[]).polled(), ear)?;
+        let call = runners_call(LIST_DOWNLOADS, scope, "/downloads", &[]).polled().dispensable();
+        let answer = self.call(&call, ear)?;
         Ok(downloads(&answer)?.into_iter().filter_map(WrittenDownload::checked).collect())
     }
 }
@@ -152,7 +154,15 @@ pub(crate) fn runners_call<'a>(
     expected: &'static [u16],
 ) -> Call<'a> {
     let target = Target::Path(format!("{}/actions/runners{below}", scope_path(scope)));
-    Call { name, target, subject: Subject::Runners(scope), body: None, expected, is_polled: false }
+    Call {
+        name,
+        target,
+        subject: Subject::Runners(scope),
+        body: None,
+        expected,
+        is_polled: false,
+        is_dispensable: false,
+    }
 }
 
 fn downloads(answer: &Answer) -> Result<Vec<WrittenDownload>, ClientError> {

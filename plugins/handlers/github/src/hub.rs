@@ -25,6 +25,8 @@ use anklet_github::wire::JobState;
 
 /// GitHub names a new version of the runner every few weeks.
 const ARCHIVE_LIFE: Duration = Duration::from_secs(24 * 3_600);
+/// A GitHub that did not say it is left in peace for this long: the jobs meanwhile need not wait for what most likely is no answer again.
+const ARCHIVE_RETRY: Duration = Duration::from_secs(300);
 
 /// GitHub, for one handler.
 pub(crate) struct Hub {
@@ -35,8 +37,8 @@ pub(crate) struct Hub {
     archives: KnownArchives,
 }
 
-/// The runner program for each scope, and when GitHub was asked for it: all handlers of a process share it.
-pub(crate) type KnownArchives = Arc<Mutex<BTreeMap<String, (Instant, Archives)>>>;
+/// The runner program for each scope, as far as GitHub said it, and when to ask again: all handlers of a process share it.
+pub(crate) type KnownArchives = Arc<Mutex<BTreeMap<String, (Instant, Option<Archives>)>>>;
 
 /// What GitHub says of a job.
 #[derive(Debug)]
@@ -273,26 +275,23 @@ impl Hub {
     pub(crate) fn archives(&self, ear: &Ear<'_>) -> Result<Option<Archives>, HubError> {
         let key = format!("{} {}", self.web_url, self.scope);
         let known = || self.archives.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = known().get(&key).cloned();
-        if let Some((asked_at, archives)) = &last
-            && asked_at.elapsed() < ARCHIVE_LIFE
-        {
-            return Ok(Some(archives.clone()));
-        }
-        match self.client.downloads(&self.scope, ear) {
-            Ok(downloads) => {
-                let archives = for_macos(downloads);
-                if let Some(archives) = &archives {
-                    known().insert(key, (Instant::now(), archives.clone()));
-                }
-                Ok(archives)
-            }
-            Err(error @ ClientError::Cut { .. }) => Err(error.into()),
+        let last = match known().get(&key).cloned() {
+            Some((ask_at, archives)) if Instant::now() < ask_at => return Ok(archives),
+            Some((_, archives)) => archives,
+            None => None,
+        };
+        let archives = match self.client.downloads(&self.scope, ear) {
+            Ok(downloads) => for_macos(downloads),
+            Err(error @ ClientError::Cut { .. }) => return Err(error.into()),
             Err(error) => {
                 warn!(error:% = error; "GitHub does not say which runner version it wants; the template's or the newest is used");
-                Ok(last.map(|(_, archives)| archives))
+                None
             }
-        }
+        };
+        let life = if archives.is_some() { ARCHIVE_LIFE } else { ARCHIVE_RETRY };
+        let archives = archives.or(last);
+        known().insert(key, (Instant::now() + life, archives.clone()));
+        Ok(archives)
     }
 }
 
