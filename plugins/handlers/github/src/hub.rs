@@ -220,6 +220,15 @@ impl Hub {
         Ok(found.map(|state| (state.job, state.phase)))
     }
 
+    /// Whether the job that the record names is over and ran on this VM: then the runner has had its one job.
+    pub(crate) fn is_spent(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<bool, HubError> {
+        let (Some(id), Some((owner, repo))) = (record.job, record.repository.split_once('/')) else {
+            return Ok(false);
+        };
+        let state = self.client.job_state(Repository { owner, repo }, id, ear)?;
+        Ok(matches!(state.phase, Phase::Completed { .. }) && state.is_on(&record.runner_name()))
+    }
+
     /// Makes sure that GitHub gives the runner nothing any more.
     pub(crate) fn fence(&self, record: &VmRecord, ear: &Ear<'_>) -> Result<Fence, HubError> {
         Ok(match record.jit.as_ref().and_then(|jit| jit.id) {

@@ -180,6 +180,8 @@ impl Janitor {
             match site.hub.fence(&record, &site.until_stop()) {
                 Ok(Fence::Removed) => {}
                 Ok(Fence::NotListed) if site.list_lag_left(&record).is_zero() => {}
+                // GitHub's list may lag, but the end of the runner's one job proves the same.
+                Ok(Fence::NotListed) if site.hub.is_spent(&record, &site.until_stop()).unwrap_or(false) => {}
                 Ok(Fence::NotListed | Fence::Busy) => return false,
                 // For an hour perhaps: the records that need no call must not wait behind this one.
                 Err(error) if error.is_limit() => return false,

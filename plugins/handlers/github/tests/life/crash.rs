@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use anklet_plugin_api::fake::vm_host::{Plan, Verb};
 use anklet_plugin_api::host::Host;
+use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::store::{Place, Store};
 
-use crate::world::{World, short};
+use crate::world::{LIMIT, World, short};
 
 #[test]
 fn a_panic_at_each_step_costs_a_try_and_leaves_nothing() {
@@ -85,5 +86,21 @@ fn a_claim_whose_job_is_over_is_finished_by_the_next_life() {
     let life = world.start();
     world.wait_said("job completed", 1);
     assert!(world.said("job given back").is_empty());
+    life.stop();
+}
+
+/// Its job ended while nobody was here, and the store has let go of it: the end of the runner's one job is proof enough that GitHub gives it
+/// nothing more, however long GitHub's list of runners may lag.
+#[test]
+fn the_vm_of_a_job_that_ended_meanwhile_goes_at_once() {
+    let world = World::new(Limits { runner_list_lag: LIMIT * 10, ..short() });
+    let life = world.start_with_janitor();
+    let job = world.queue(world.job());
+    world.tell_started(job);
+    world.wait_said("job found registered runner and is now in progress", 1);
+    life.stop();
+    world.end(job, "success");
+    let life = world.start_with_janitor();
+    world.wait_clean();
     life.stop();
 }
