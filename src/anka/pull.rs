@@ -85,7 +85,16 @@ impl Anka {
         // A share of a number of bytes need not be exact to the byte.
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let buffer_bytes = (total as f64 * (source.template_disk_buffer.clamp(0.0, 100.0) / 100.0)) as u64;
-        let Some(mut size) = self.pull_size(image, source, ear)? else { return Ok(()) };
+        let mut size = match self.pull_size(image, source, ear) {
+            Ok(Some(size)) => size,
+            Ok(None) => return Ok(()),
+            // Without an answer the pull itself tells whether it can be done; a version that has no such question must be of use all the same.
+            Err(error @ (VmError::Failed { .. } | VmError::Nonsense { .. })) => {
+                warn!(template = printable(&image.template).as_str(), error:% = error; "what a pull would take is not known; it is tried without making room");
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         if fits(size, buffer_bytes) {
             return Ok(());
         }

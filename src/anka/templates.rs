@@ -60,8 +60,8 @@ impl Anka {
         if source.skip_pull {
             return Err(not_to_be_had(image, format!("{why}, and skip_pull is set")));
         }
-        let rows = self.registry_list(source, ear).map_err(|error| could_not_ask(image, &why, error))?;
-        let Some(row) = find_row(&rows, image, local) else { return Err(no_template(image, &rows, listed)) };
+        let asked = self.registry_row(image, source, (local, listed), ear);
+        let row = asked.map_err(|error| could_not_ask(image, &why, error))?;
         // As the registry spells it.
         let tag = row.latest.as_deref().filter(|latest| latest.eq_ignore_ascii_case(tag)).unwrap_or(tag);
         let size = match self.registry_show(&row.uuid, Some(tag), source, ear) {
@@ -69,7 +69,7 @@ impl Anka {
             Err(VmError::NotFound { .. }) => {
                 // Only a registry that shows the template without the tag can be believed that the tag is missing.
                 match self.registry_show(&row.uuid, None, source, ear) {
-                    Ok(_) => return Err(no_tag(image, tag, row, &self.tags_of(local, ear)?)),
+                    Ok(_) => return Err(no_tag(image, tag, &row, &self.tags_of(local, ear)?)),
                     Err(error) => cut_or(error, None)?,
                 }
             }
@@ -97,16 +97,14 @@ impl Anka {
                 None => Err(not_to_be_had(image, "it is not on disk, and skip_pull is set".to_owned())),
             };
         }
-        let rows = match (self.registry_list(source, ear), local) {
-            (Ok(rows), _) => rows,
+        let row = match (self.registry_row(image, source, (local, listed), ear), local) {
+            (Ok(row), _) => row,
             (Err(error @ VmError::Cut { .. }), _) => return Err(error),
+            (Err(VmError::NoSuchImage { .. }), Some(local)) => {
+                return Ok(as_it_is(local, "the registry does not have this template"));
+            }
             (Err(error), Some(local)) => return Ok(as_it_is(local, &error.to_string())),
             (Err(error), None) => return Err(could_not_ask(image, "it is not on disk", error)),
-        };
-        let row = match (find_row(&rows, image, local), local) {
-            (Some(row), _) => row,
-            (None, Some(local)) => return Ok(as_it_is(local, "the registry does not have this template")),
-            (None, None) => return Err(no_template(image, &rows, listed)),
         };
         if let Some(latest) = &row.latest
             && let Some(ready) = self.find_tag_on_disk(local, latest, ear)?
@@ -192,6 +190,34 @@ impl Anka {
         local.map_or_else(|| Ok(Vec::new()), |local| self.tags(&local.uuid, ear))
     }
 
+    /// The template in the registry. What is not in the list, or in a list of an unknown shape, may still be shown: only a registry whose
+    /// list is without the template, and that does not show it either, is believed that it has none.
+    fn registry_row(
+        &self,
+        image: &Image,
+        source: &ImageSource,
+        (local, listed): (Option<&VmListed>, &[VmListed]),
+        ear: &Ear<'_>,
+    ) -> Result<RegistryTemplate, VmError> {
+        let rows = match self.registry_list(source, ear) {
+            Err(error) if !matches!(error, VmError::Nonsense { .. }) => return Err(error),
+            rows => rows,
+        };
+        if let Some(row) = rows.as_ref().ok().and_then(|rows| find_row(rows, image, local)) {
+            return Ok(row.clone());
+        }
+        let uuid = local.map_or(&image.template, |local| &local.uuid);
+        match (self.registry_show(uuid, None, source, ear), rows) {
+            (Ok(_), _) => Ok(RegistryTemplate { uuid: uuid.clone(), name: String::new(), latest: None }),
+            (
+                Err(error @ (VmError::Cut { .. } | VmError::TooSlow { .. } | VmError::NotStarted { .. })),
+                _,
+            ) => Err(error),
+            (Err(_), Ok(rows)) => Err(no_template(image, &rows, listed)),
+            (Err(_), Err(unreadable)) => Err(unreadable),
+        }
+    }
+
     fn registry_list(&self, source: &ImageSource, ear: &Ear<'_>) -> Result<Vec<RegistryTemplate>, VmError> {
         let call = Call::registry(RegistryCommand::List, source.registry_url.as_deref(), self.timeouts.list)?;
         reply::registry_templates(call.verb(), &self.ask(call, ear)?)
@@ -265,7 +291,7 @@ fn not_to_be_had(image: &Image, why: String) -> VmError {
 
 fn could_not_ask(image: &Image, why: &str, error: VmError) -> VmError {
     match error {
-        VmError::Cut { .. } => error,
+        VmError::Cut { .. } | VmError::NoSuchImage { .. } => error,
         error => not_to_be_had(image, format!("{why}, and the registry cannot be asked: {error}")),
     }
 }

@@ -134,13 +134,39 @@ fn a_registry_that_does_not_answer_well_has_said_nothing() {
             assert!(found.starts_with(expected), "{template:?} {tag:?} is {found:?}");
         };
         check("DDDD-4444", None, "not now: template DDDD-4444 is not on disk and cannot be pulled");
-        check(
-            "AAAA-1111",
-            Some("v9"),
-            "not now: template AAAA-1111 is not on disk and cannot be pulled: tag v9 is not on disk, and the registry",
-        );
-        check("AAAA-1111", None, "disk AAAA-1111 v1 old: `anka registry list`");
+        check("DDDD-4444", Some("v9"), "not now: template DDDD-4444 is not on disk and cannot be pulled");
         check("AAAA-1111", Some("v0"), "disk AAAA-1111 v0 other");
+    }
+}
+
+#[test]
+fn a_registry_out_of_reach_has_said_nothing_of_what_is_on_disk_either() {
+    let bench = bench_with(DOWN);
+    let check = |tag: Option<&str>, expected: &str| {
+        let found = found(&bench, &image("AAAA-1111", tag), &ImageSource::default());
+        assert!(found.starts_with(expected), "{tag:?} is {found:?}");
+    };
+    check(
+        Some("v9"),
+        "not now: template AAAA-1111 is not on disk and cannot be pulled: tag v9 is not on disk, and the registry",
+    );
+    check(None, "disk AAAA-1111 v1 old: `anka registry list`");
+}
+
+#[test]
+fn a_list_that_is_short_or_strange_is_no_proof_against_what_the_registry_shows() {
+    for (answer, lacks) in
+        [("[]", "nowhere"), (r#"{"templates":[]}"#, "not now"), (r#"["15-arm"]"#, "not now")]
+    {
+        let bench = bench_with(&ok(answer));
+        let check = |template: &str, tag: Option<&str>, expected: &str| {
+            let found = found(&bench, &image(template, tag), &ImageSource::default());
+            assert!(found.starts_with(expected), "{answer} {template:?} {tag:?} is {found:?}");
+        };
+        check("EEEE-5555", Some("v7"), "remote EEEE-5555 v7 sized");
+        check("EEEE-5555", None, "remote EEEE-5555 - sized");
+        check("AAAA-1111", Some("gone"), "nowhere: tag gone of template AAAA-1111");
+        check("DDDD-4444", None, lacks);
     }
 }
 
