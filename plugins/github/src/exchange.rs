@@ -162,9 +162,7 @@ fn judge(call: CallName, error: ureq::Error) -> ClientError {
     let no_answer = |silence| ClientError::NoAnswer { call, silence, why: why.clone() };
     match &error {
         ureq::Error::Io(io) if is_distrust(io) => ClientError::Setup {
-            what: format!(
-                "{call}: GitHub's certificate is not trusted: {why}; if a company's own authority signs it, name that in `ca_file`"
-            ),
+            what: format!("{call}: GitHub's certificate is not trusted: {why}; {}", advice(&why)),
         },
         ureq::Error::Io(io) => match io.kind() {
             ErrorKind::ConnectionReset
@@ -186,10 +184,39 @@ fn judge(call: CallName, error: ureq::Error) -> ClientError {
     }
 }
 
+/// What to do about a certificate that is not trusted.
+fn advice(why: &str) -> &'static str {
+    if why.contains("CaUsedAsEndEntity") {
+        // What `openssl req -x509` makes unless it is told otherwise.
+        "it is the certificate of an authority (CA:TRUE), which cannot stand for a server: give the server one that the authority signed, or \
+         one of its own made with `basicConstraints=critical,CA:FALSE`, and name that in `ca_file`"
+    } else {
+        "if a company's own authority signs it, name that in `ca_file`"
+    }
+}
+
 /// Whether TLS ended the connection over the certificate.
 fn is_distrust(error: &io::Error) -> bool {
     error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
         .is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALL: CallName = CallName { method: "GET", path: "/" };
+
+    #[test]
+    fn an_authority_that_stands_for_a_server_is_told_from_a_stranger() {
+        let judged = |name: &'static str| {
+            let reason = rustls::OtherError(std::sync::Arc::new(io::Error::other(name)));
+            let why = rustls::Error::InvalidCertificate(rustls::CertificateError::Other(reason));
+            judge(CALL, ureq::Error::Io(io::Error::other(why))).to_string()
+        };
+        assert!(judged("CaUsedAsEndEntity").contains("CA:FALSE"), "{}", judged("CaUsedAsEndEntity"));
+        assert!(judged("UnknownIssuer").contains("own authority signs it"), "{}", judged("UnknownIssuer"));
+    }
 }
