@@ -54,9 +54,11 @@ impl Scripts {
                     if bytes != script.text.as_bytes() {
                         info!(file:% = theirs.display(); "using a guest script of your own");
                     }
-                    // The VM host copies links as links, and names a file in the guest after itself.
+                    // The VM host copies links as links, names a file in the guest after itself, and keeps its mode: every job would fail
+                    // over a script that nobody may execute.
                     let real = fs::canonicalize(&theirs)?;
-                    if real.file_name().is_some_and(|name| name == script.name) {
+                    let is_executable = fs::metadata(&real)?.permissions().mode() & 0o111 == 0o111;
+                    if real.file_name().is_some_and(|name| name == script.name) && is_executable {
                         found.push((script, real));
                     } else {
                         let copy = own_folder.join("linked").join(script.name);
@@ -179,6 +181,22 @@ mod tests {
         assert_eq!(names, ["install-runner.bash", "register-runner.bash", "start-runner.bash"]);
         let text = |n: usize| fs::read_to_string(scripts.ready().unwrap()[n]).unwrap();
         assert_eq!((text(0).as_str(), text(2).as_str()), ("echo mine\n", "echo linked\n"));
+    }
+
+    #[test]
+    fn a_script_of_ones_own_is_copied_as_a_program_whatever_its_mode() {
+        let folder = Folder::new("mode");
+        for (name, mode) in [("install-runner.bash", 0o644), ("start-runner.bash", 0o755)] {
+            fs::write(folder.theirs(name), "echo mine\n").unwrap();
+            fs::set_permissions(folder.theirs(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let scripts = folder.find(RegistrationMode::Token);
+        let ready = scripts.ready().unwrap();
+        for path in &ready {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o755, "{}", path.display());
+        }
+        assert_eq!(fs::read_to_string(ready[0]).unwrap(), "echo mine\n");
+        assert_eq!(*ready[2], fs::canonicalize(folder.theirs("start-runner.bash")).unwrap());
     }
 
     #[test]
