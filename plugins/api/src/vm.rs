@@ -147,7 +147,17 @@ impl VmSize {
 
 impl fmt::Display for VmSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} CPUs and {} bytes of memory", self.cpu_cores, self.memory_bytes)
+        write!(f, "{} CPUs and {} of memory", self.cpu_cores, memory_text(self.memory_bytes))
+    }
+}
+
+/// As people say it, and never so rounded that what does not fit seems to.
+fn memory_text(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    match (bytes / GIB, bytes % GIB) {
+        (whole, 0) => format!("{whole} GiB"),
+        (_, rest) if rest.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ => format!("{bytes} bytes"),
     }
 }
 
@@ -462,5 +472,36 @@ pub struct JitRunner {
 impl Default for JitRunner {
     fn default() -> Self {
         Self { id: None, n_names: 1, spare_names: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_said_as_people_say_them() {
+        for (memory_bytes, said) in [
+            (24 << 30, "24 GiB"),
+            (1536 << 20, "1536 MiB"),
+            ((16 << 30) + 1, "17179869185 bytes"),
+            (0, "0 GiB"),
+        ] {
+            let size = VmSize { cpu_cores: 4, memory_bytes };
+            assert_eq!(size.to_string(), format!("4 CPUs and {said} of memory"));
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_guests_output_is_one_line() {
+        for (output, shown) in [
+            ("", ""),
+            ("tar: cut\n", "tar: cut"),
+            ("gzip: no\r\n\ntar: cut\n", "gzip: no | tar: cut"),
+            ("a\u{1b}[31mb\tc", "a\\u{1b}[31mb\\tc"),
+        ] {
+            assert_eq!(end_of(output), shown, "{output:?}");
+        }
+        assert_eq!(end_of(&"ä".repeat(1000)), format!("…{}", "ä".repeat(SHOWN_CHARS)));
     }
 }
