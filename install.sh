@@ -122,6 +122,7 @@ choose_source() {
     base_url=${base_url%/}
     case $base_url in
         https://* | file:///*) ;;
+        http://*@*) fail "ANKLET_BASE_URL names a user, which only https:// may" ;;
         http://127.0.0.1[:/]* | http://localhost[:/]* | http://127.0.0.1 | http://localhost) ;;
         *) fail "ANKLET_BASE_URL must begin with https:// (or file:///); what comes over an open line cannot be trusted" ;;
     esac
@@ -276,7 +277,7 @@ Remove it (sudo launchctl bootout system $go_daemon; sudo rm $go_daemon), or giv
 
 # The service uses this config, on macOS and without a service the one of this user.
 choose_config() {
-    if [ "$os" = linux ] && [ -n "$is_service" ]; then
+    if [ "$os" = linux ] && { [ -n "$is_service" ] || grep -qsF "$prefix/bin/anklet" "$unit"; }; then
         config=${DESTDIR:-}/etc/anklet/config.yml
     else
         config=${HOME:+$HOME/.config/anklet/config.yml}
@@ -389,6 +390,14 @@ tell_next() {
         say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $prefix/bin/anklet, or put its folder first on the PATH."
         call=$prefix/bin/anklet
     fi
+    case ${SHELL:-}:$prefix in
+        */zsh:/usr/local) ;;
+        # It looks into /usr/local by itself; the other shells look into ~/.local too.
+        */zsh:*)
+            say "For completion in zsh put this into ~/.zshrc, before compinit:"
+            say "  fpath=(\"$prefix/share/zsh/site-functions\" \$fpath)"
+            ;;
+    esac
     say ""
     # The program looks in the home of its user by itself.
     with=''

@@ -391,8 +391,11 @@ fn wrong_words_are_refused() {
         assert_eq!(files(&bench.prefix("")), Vec::<PathBuf>::new());
     }
     let mut bench = bench;
-    bench.base_url = "http://example.com/archives".to_owned();
-    bench.assert_nothing_placed(&bench.install(), "https://");
+    for url in ["http://example.com/archives", "http://127.0.0.1:80@example.com/archives", "ftp://127.0.0.1"]
+    {
+        bench.base_url = url.to_owned();
+        bench.assert_nothing_placed(&bench.install(), "https://");
+    }
 }
 
 #[test]

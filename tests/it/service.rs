@@ -148,15 +148,15 @@ fn systemd_is_told() {
     fs::write(&id, "#!/bin/sh\n[ \"$1\" = -u ] && echo 0 && exit\n[ -e \"$HOME/has-user\" ]\n").unwrap();
     fs::set_permissions(&id, fs::Permissions::from_mode(0o755)).unwrap();
     let prefix = bench.prefix("");
-    let install = format!("sh {SCRIPT} --version {VERSION} --prefix {} --service", prefix.display());
+    let install = format!("sh {SCRIPT} --version {VERSION} --prefix {}", prefix.display());
     let script = format!(
         // Debian's awk is a link to a link there.
         "cp -a /etc/alternatives \"$HOME\" 2>/dev/null || :
          mount -t tmpfs -o size=1m none /etc 2>/dev/null || exit 77
          [ ! -d \"$HOME/alternatives\" ] || cp -a \"$HOME/alternatives\" /etc
          set -e
-         {install}; stat -c '%a %n' /etc/anklet /etc/anklet/config.yml
-         echo >>\"$HOME/calls\"; touch \"$HOME/has-user\"; {install}
+         {install} --service; stat -c '%a %n' /etc/anklet /etc/anklet/config.yml
+         echo >>\"$HOME/calls\"; touch \"$HOME/has-user\"; {install} --service; {install}
          echo >>\"$HOME/calls\"; grep ExecStart= /etc/systemd/system/anklet.service
          sh {SCRIPT} --prefix {} --uninstall; ! ls /etc/systemd/system/anklet.service",
         prefix.display()
@@ -178,11 +178,14 @@ fn systemd_is_told() {
         "750 /etc/anklet\n640 /etc/anklet/config.yml",
         "anklet init -c /etc/anklet/config.yml",
         "systemctl start anklet",
+        "Your config /etc/anklet/config.yml is as it was",
+        "The service goes on with the old program",
         &format!("ExecStart={} -c /etc/anklet/config.yml", bench.at("prefix/bin/anklet").display()),
         "Left alone, since configs, queues and logs are yours: /etc/anklet",
     ] {
         assert!(said.contains(part), "no {part} in {said}");
     }
+    assert_eq!(said.matches("Wrote a first").count(), 1, "{said}");
     let user = "useradd --system --home-dir /var/lib/anklet --shell /usr/sbin/nologin anklet";
     let (owner, reload) = ("chown -R root:anklet /etc/anklet", "systemctl daemon-reload");
     let enable = "systemctl enable --quiet anklet";
