@@ -375,6 +375,12 @@ clean() {
     [ -z "${work:-}" ] || rm -rf "$work"
 }
 
+# One file may have several paths: a slash more, a link.
+inode() {
+    # shellcheck disable=SC2012 # only the number is taken
+    ls -Li "$1" 2>/dev/null | awk '{ print $1 }'
+}
+
 tell_next() {
     say "Installed Anklet $version:"
     for file in $files; do
@@ -386,7 +392,7 @@ tell_next() {
     if [ -z "$first" ]; then
         say "$prefix/bin is not on your PATH. Type this, and put it into the file that your shell reads first (~/.zprofile, ~/.profile):"
         say "  export PATH=\"$prefix/bin:\$PATH\""
-    elif [ "$first" != "$prefix/bin/anklet" ]; then
+    elif [ "$(inode "$first")" != "$(inode "$prefix/bin/anklet")" ]; then
         say "Note: \`anklet\` alone means $first, which is another one and was left alone. Call $prefix/bin/anklet, or put its folder first on the PATH."
         call=$prefix/bin/anklet
     fi

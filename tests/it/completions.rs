@@ -85,6 +85,9 @@ fn fish_completes() {
 
 /// What the zsh on the terminal does: it completes each line as if Tab had been pressed, and writes down what is offered.
 const ZSH: &str = r#"
+    # One that hangs ends.
+    TMOUT=30
+    TRAPALRM() { exit 1 }
     PS1=
     fpath=($COMPLETIONS $fpath)
     autoload -Uz compinit && compinit -u -D

@@ -19,7 +19,7 @@ const PAGES: [&str; 3] =
 /// Program, pages, completions, what a service is made from, and the receipt.
 const N_FILES: usize = 11;
 const TOOLS: &str =
-    "awk cat chmod cp cut dirname grep gzip head ln mkdir mktemp mv rm rmdir sed sh tar uname";
+    "awk cat chmod cp cut dirname grep gzip head ln ls mkdir mktemp mv rm rmdir sed sh tar uname";
 
 /// A folder with a home, a place for archives, and a place to install to.
 pub(crate) struct Bench {
@@ -325,6 +325,13 @@ fn another_program_on_the_path_is_named() {
     bench.assert_installed(&output);
     let named = format!("means {}", bench.at("go/anklet").display());
     assert!(text(&output).contains(&named), "{}", text(&output));
+
+    // The same file by another path is no other.
+    symlink(bench.at("prefix/bin"), bench.at("link")).unwrap();
+    bench.path = format!("{}/:/usr/bin:/bin", bench.at("link").display());
+    let output = bench.install();
+    bench.assert_installed(&output);
+    assert!(!text(&output).contains("means"), "{}", text(&output));
 }
 
 /// What is in the way may be a file, a folder, or the lack of a permission; that last does not stop root.
