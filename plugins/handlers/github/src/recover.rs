@@ -65,25 +65,30 @@ impl Worker {
         Ok(records.into_values().collect())
     }
 
-    /// Deals with the records one by one, those without a running job first, and with a claim that has no VM.
+    /// Deals with the records of an earlier life. A handler has one claim at most: that is seen through, perhaps for hours, once all other records
+    /// are left to the janitor.
     pub(crate) fn recover(&mut self, mut records: Vec<VmRecord>) {
-        records.sort_by_key(|record| record.stage == Stage::Running);
+        records.sort_by_key(|record| record.stage != Stage::Running);
+        let mut held = None;
         for record in records {
             if self.interrupt.is_closed() {
                 return;
             }
-            self.recover_one(record);
+            held = self.adopt(record).or(held);
+        }
+        if let Some((mut claim, hand, is_running)) = held {
+            let outcome = self.recover_claim(&mut claim, hand, is_running);
+            self.settle(&claim, outcome);
         }
     }
 
-    fn recover_one(&mut self, record: VmRecord) {
+    /// The claim that goes on with this VM, and whether the VM runs; without one the record is left.
+    fn adopt(&mut self, record: VmRecord) -> Option<(Claim, InHand, bool)> {
         info!(vmName:% = record.vm, stage:% = record.stage; "an earlier start left a VM");
         self.status(Status::Running);
-        let Ok(listed) = self.listed() else { return };
+        let listed = self.listed().ok()?;
         let ear = self.until_stop();
-        let Ok(adopted) = self.patiently(&ear, |store| store.adopt(&self.section.name, &record.vm)) else {
-            return;
-        };
+        let adopted = self.patiently(&ear, |store| store.adopt(&self.section.name, &record.vm)).ok()?;
         let is_running = listed.iter().any(|vm| vm.running && vm.name == record.vm.as_str());
         let running: Vec<_> = listed
             .into_iter()
@@ -94,12 +99,15 @@ impl Worker {
         let reservation = if is_running { self.host.reserve(&record.vm, None, &running).ok() } else { None };
         let mut hand = InHand { record, reservation, traces: Traces::default() };
         match adopted.ok().flatten() {
-            Some(mut claim) => {
-                let outcome = self.recover_claim(&mut claim, hand, is_running);
-                self.settle(&claim, outcome);
+            Some(claim) => {
+                self.keep(&claim, self.limits().github_retry_total);
+                Some((claim, hand, is_running))
             }
             // Its job is nobody's or somebody else's: the janitor has time to wait for its runner, this handler has jobs to do.
-            None => self.leave(&mut hand),
+            None => {
+                self.leave(&mut hand);
+                None
+            }
         }
     }
 

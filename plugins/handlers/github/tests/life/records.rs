@@ -75,3 +75,34 @@ fn the_records_of_a_host_that_is_gone_are_told_and_dropped() {
     assert_eq!(facts["deleteVM"], format!("anka delete --yes {}", lost.vm));
     assert!(world.store.n_calls(Verb::Forsaken) > 3, "one look is not enough");
 }
+
+/// A handler has two records, as after a rename or a deletion that was cut off, and the job of the first runs: the other VM goes meanwhile.
+#[test]
+fn a_running_job_keeps_no_other_record_waiting() {
+    let world = World::new(short());
+    let life = world.start();
+    let job = world.queue(world.job());
+    let vm = world.tell_started(job);
+    world.wait_said("job found registered runner and is now in progress", 1);
+    life.stop();
+    // The news came when nobody was there to note it.
+    let host = HostId::new("host");
+    let watched = VmRecord { stage: Stage::Waiting, ..world.store.vms(&host).unwrap().remove(0) };
+    let other = VmRecord {
+        vm: VmName::new("z-left"),
+        plugin: watched.plugin.clone(),
+        queue: watched.queue.clone(),
+        ..record(&world, "acme")
+    };
+    world.vms.put_vm(&other.vm, true);
+    for record in [&watched, &other] {
+        world.store.put_vm(None, record).unwrap();
+        world.host.record(record).unwrap();
+    }
+    let life = world.start_with_janitor();
+    world.wait_for("the other VM gone", || !world.vms.vms().contains_key(&other.vm));
+    assert!(world.vms.vms().contains_key(&vm), "its job runs");
+    world.end(job, "success");
+    world.wait_clean();
+    life.stop();
+}
