@@ -3,6 +3,7 @@
 //! [`memory`] is also the model that the conformance suite compares every store with.
 
 pub mod host;
+pub mod made;
 pub mod memory;
 pub mod report;
 pub mod vm_host;

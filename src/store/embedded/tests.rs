@@ -12,12 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
-use anklet_plugin_api::name::{HostId, PluginName, VmName};
-use anklet_plugin_api::scope::Scope;
-use anklet_plugin_api::store::{Claim, ClaimAnswer, Store, Want};
+use anklet_plugin_api::fake::made::{claim_for, want};
+use anklet_plugin_api::store::{Claim, Store};
 use anklet_plugin_api::time::Moment;
-use anklet_plugin_api::vm::{Stage, VmRecord};
 
 use super::{ClockSource, EmbeddedStore, OpenError, Options};
 
@@ -83,63 +80,8 @@ impl HandClock {
     }
 }
 
-pub(super) fn job(id: u64) -> Job {
-    Job {
-        id: JobId(id),
-        run_id: RunId(id / 10),
-        run_attempt: 1,
-        owner: "Acme".to_owned(),
-        repo: "Rockets".to_owned(),
-        enterprise: None,
-        labels: vec!["self-hosted".to_owned(), "anka-template:t1".to_owned()],
-        image: Image { template: "t1".to_owned(), tag: None },
-        name: "build".to_owned(),
-        workflow: "ci".to_owned(),
-        html_url: String::new(),
-        created_at: Some(Moment(i64::try_from(id).unwrap())),
-    }
-}
-
-pub(super) fn queued(id: u64) -> News {
-    News { job: job(id), phase: Phase::Queued, for_us: true }
-}
-
-pub(super) fn want(handler: &str) -> Want {
-    Want {
-        handler: PluginName::new(handler),
-        host: HostId::new("host-1"),
-        scope: Scope::Organization { owner: "acme".to_owned() },
-        pass: Vec::new(),
-        take_over: false,
-        claim_life: Duration::from_secs(90),
-    }
-}
-
 pub(super) fn claim(store: &dyn Store, handler: &str) -> Option<Claim> {
-    match store.claim(&want(handler)).unwrap() {
-        ClaimAnswer::Claimed(claim) => Some(*claim),
-        ClaimAnswer::Nothing { .. } => None,
-    }
-}
-
-pub(super) fn record(vm: &str, job: u64) -> VmRecord {
-    VmRecord {
-        vm: VmName::new(vm),
-        host: HostId::new("host-1"),
-        plugin: PluginName::new("h"),
-        queue: "acme".to_owned(),
-        scope: Scope::Organization { owner: "acme".to_owned() },
-        job: Some(JobId(job)),
-        run: None,
-        repository: String::new(),
-        labels: Vec::new(),
-        stage: Stage::Cloning,
-        jit: None,
-        registering_at: None,
-        registered_at: None,
-        created_at: Moment(1),
-        failed_deletions: 0,
-    }
+    claim_for(store, &want(handler)).unwrap()
 }
 
 /// Another look at the file than the store's own.

@@ -14,12 +14,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::conformance::ConformanceClock;
-use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
-use anklet_plugin_api::name::{HostId, PluginName, VmName};
-use anklet_plugin_api::scope::Scope;
-use anklet_plugin_api::store::{Claim, ClaimAnswer, Counted, GiveBack, JobSignal, Store, Want};
-use anklet_plugin_api::time::Moment;
-use anklet_plugin_api::vm::{Stage, VmRecord};
+use anklet_plugin_api::fake::made::{claim_for, want};
+use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::store::{Claim, Counted, GiveBack, JobSignal, Store};
 use serde_json::json;
 
 use self::nodes::{CA, Cluster};
@@ -80,45 +77,8 @@ fn settings(port: u16) -> RedisSettings {
     }
 }
 
-/// News of job `n` of `Acme/Rockets`.
-fn news(n: u64, phase: Phase) -> News {
-    let job = Job {
-        id: JobId(n),
-        run_id: RunId(n / 10),
-        run_attempt: 1,
-        owner: "Acme".to_owned(),
-        repo: "Rockets".to_owned(),
-        enterprise: None,
-        labels: vec!["self-hosted".to_owned(), "anka-template:t1".to_owned()],
-        image: Image { template: "t1".to_owned(), tag: None },
-        name: "build".to_owned(),
-        workflow: "ci".to_owned(),
-        html_url: String::new(),
-        created_at: Some(Moment(i64::try_from(n).unwrap())),
-    };
-    News { job, phase, for_us: true }
-}
-
-fn want(handler: &str) -> Want {
-    Want {
-        handler: PluginName::new(handler),
-        host: HostId::new("host-1"),
-        scope: Scope::Organization { owner: "acme".to_owned() },
-        pass: Vec::new(),
-        take_over: false,
-        claim_life: Duration::from_secs(90),
-    }
-}
-
 fn claim(store: &dyn Store, handler: &str) -> Option<Claim> {
-    claim_for(store, &want(handler))
-}
-
-fn claim_for(store: &dyn Store, want: &Want) -> Option<Claim> {
-    match store.claim(want).unwrap() {
-        ClaimAnswer::Claimed(claim) => Some(*claim),
-        ClaimAnswer::Nothing { .. } => None,
-    }
+    claim_for(store, &want(handler)).unwrap()
 }
 
 fn back() -> GiveBack {
@@ -127,26 +87,6 @@ fn back() -> GiveBack {
         counted: Counted::No,
         hold: Duration::from_secs(60),
         host_avoids: None,
-    }
-}
-
-fn record(vm: &str, job: u64) -> VmRecord {
-    VmRecord {
-        vm: VmName::new(vm),
-        host: HostId::new("host-1"),
-        plugin: PluginName::new("h"),
-        queue: "acme".to_owned(),
-        scope: Scope::Organization { owner: "acme".to_owned() },
-        job: Some(JobId(job)),
-        run: None,
-        repository: String::new(),
-        labels: Vec::new(),
-        stage: Stage::Cloning,
-        jit: None,
-        registering_at: None,
-        registered_at: None,
-        created_at: Moment(1),
-        failed_deletions: 0,
     }
 }
 

@@ -5,15 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use anklet_plugin_api::fake::made::{HOST, claim_for, queued, record, want};
 use anklet_plugin_api::host::Host;
-use anklet_plugin_api::job::{Conclusion, Image, Job, JobId, News, Phase, RunId};
+use anklet_plugin_api::job::{Conclusion, JobId, News, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
-use anklet_plugin_api::scope::Scope;
-use anklet_plugin_api::store::{
-    Claim, ClaimAnswer, Counted, GiveBack, Noted, Source, Store, StoreError, Want,
-};
-use anklet_plugin_api::time::Moment;
-use anklet_plugin_api::vm::{Stage, VmRecord};
+use anklet_plugin_api::store::{Claim, Counted, GiveBack, Noted, Source, Store, StoreError, Want};
+use anklet_plugin_api::vm::VmRecord;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -126,7 +123,7 @@ fn vm(world: &World, beside: &Connection, document: &[u8]) {
     well(store.put_vm(None, &record("vm-1", 1)));
     well(store.put_vm(None, &record("vm-2", 2)));
     beside.execute("UPDATE vms SET doc = ?1 WHERE vm = 'vm-1'", [value(document)]).expect("changed");
-    let records = well(store.vms(&HostId::new("host"))).unwrap_or_default();
+    let records = well(store.vms(&HostId::new(HOST))).unwrap_or_default();
     assert!(records.iter().any(|record| record.vm.as_str() == "vm-2"));
     well(store.adopt(&PluginName::new("first"), &VmName::new("vm-1")));
     well(store.put_vm(None, &record("vm-1", 1)));
@@ -172,54 +169,5 @@ fn clear(beside: &Connection) {
 }
 
 fn claim(store: &EmbeddedStore, handler: &str) -> Option<Claim> {
-    let want = Want {
-        handler: PluginName::new(handler),
-        host: HostId::new("host"),
-        scope: Scope::Organization { owner: "acme".to_owned() },
-        pass: Vec::new(),
-        take_over: true,
-        claim_life: Duration::from_secs(90),
-    };
-    match well(store.claim(&want))? {
-        ClaimAnswer::Claimed(claim) => Some(*claim),
-        ClaimAnswer::Nothing { .. } => None,
-    }
-}
-
-fn queued(id: u64) -> News {
-    let job = Job {
-        id: JobId(id),
-        run_id: RunId(id),
-        run_attempt: 1,
-        owner: "Acme".to_owned(),
-        repo: "Rockets".to_owned(),
-        enterprise: None,
-        labels: vec!["anka-template:t1".to_owned()],
-        image: Image { template: "t1".to_owned(), tag: None },
-        name: "build".to_owned(),
-        workflow: "ci".to_owned(),
-        html_url: String::new(),
-        created_at: Some(Moment(id.cast_signed())),
-    };
-    News { job, phase: Phase::Queued, for_us: true }
-}
-
-fn record(vm: &str, job: u64) -> VmRecord {
-    VmRecord {
-        vm: VmName::new(vm),
-        host: HostId::new("host"),
-        plugin: PluginName::new("first"),
-        queue: "acme".to_owned(),
-        scope: Scope::Organization { owner: "acme".to_owned() },
-        job: Some(JobId(job)),
-        run: None,
-        repository: String::new(),
-        labels: Vec::new(),
-        stage: Stage::Cloning,
-        jit: None,
-        registering_at: None,
-        registered_at: None,
-        created_at: Moment(1),
-        failed_deletions: 0,
-    }
+    well(claim_for(store, &Want { take_over: true, ..want(handler) }))?
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use anklet_plugin_api::fake::made::{queued, want};
 use anklet_plugin_api::job::{Conclusion, JobId, Phase};
 use anklet_plugin_api::store::{ClaimAnswer, Counted, GiveBack, Source, Store, StoreError};
 
-use super::{Folder, HandClock, claim, queued, want};
+use super::{Folder, HandClock, claim};
 use crate::store::embedded::{Failpoint, Options};
 
 /// A failpoint that counts how often it passes `name`.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use anklet_plugin_api::fake::made::{queued, record, want};
 use anklet_plugin_api::job::{Conclusion, JobId, Phase};
 use anklet_plugin_api::name::{HostId, PluginName};
 use anklet_plugin_api::store::{ClaimAnswer, Counted, GiveBack, Place, Source, Store};
 
-use super::{Folder, claim, connect, queued, record, want};
+use super::{Folder, claim, connect};
 use crate::store::embedded::{EmbeddedStore, Failpoint, Options};
 
 const FILE: &str = "ANKLET_TEST_STORE_FILE";

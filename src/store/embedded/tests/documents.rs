@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use anklet_plugin_api::fake::made::{job, queued, record};
 use anklet_plugin_api::job::{Conclusion, JobId, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::store::{Noted, Place, Source, Store, StoreError};
 use rusqlite::params;
 
-use super::{Folder, HandClock, claim, connect, job, queued, record};
+use super::{Folder, HandClock, claim, connect};
 use crate::store::embedded::Options;
 
 fn n_broken(folder: &Folder) -> i64 {

@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use anklet_plugin_api::fake::made::queued;
 use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::store::{JobSignal, Noted, Source, Store, StoreError};
 
-use super::{Folder, claim, queued};
+use super::{Folder, claim};
 use crate::store::embedded::{EmbeddedStore, Options};
 
 /// Stores jobs until one is refused; answers its number.

@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use anklet_plugin_api::fake::made::queued;
 use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::store::{Noted, Source, Store};
 
-use super::{Folder, HandClock, claim, connect, open_once_free, queued};
+use super::{Folder, HandClock, claim, connect, open_once_free};
 use crate::store::embedded::{EmbeddedStore, OpenError, Options};
 
 fn mode(path: &Path) -> u32 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use anklet_plugin_api::fake::made::news;
 use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::section::Secret;
@@ -10,7 +11,7 @@ use anklet_plugin_api::store::{JobSignal, Noted, Source, Store};
 
 use super::nodes::{CA, Cluster};
 use super::server::TestServer;
-use super::{news, options, queue_named, queue_on, settings};
+use super::{options, queue_named, queue_on, settings};
 use crate::config::RedisSettings;
 use crate::store::redis::{Keys, OpenError, RedisServer};
 

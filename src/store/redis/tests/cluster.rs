@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use anklet_plugin_api::fake::made::news;
 use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::store::{Noted, Source, Store, StoreError};
 use redis::cmd;
 use rustix::process::Signal;
 
 use super::nodes::{CA, Cluster, PASSWORD};
-use super::{claim, news, queue_named, settings};
+use super::{claim, queue_named, settings};
 use crate::config::RedisSettings;
 
 impl Cluster {

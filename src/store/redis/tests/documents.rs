@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use anklet_plugin_api::fake::made::{news, record};
 use anklet_plugin_api::job::{JobId, Phase};
 use anklet_plugin_api::name::HostId;
 use anklet_plugin_api::store::{Source, Store, StoreError};
 use redis::{Client, Connection, cmd};
 
 use super::server::TestServer;
-use super::{claim, news, queue_on, record, settings};
+use super::{claim, queue_on, settings};
 use crate::store::redis::RedisStore;
 
 struct World {

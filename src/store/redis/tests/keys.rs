@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anklet_plugin_api::fake::made::news;
 use anklet_plugin_api::job::{JobId, Phase};
 use anklet_plugin_api::store::{Noted, Place, Source, Store};
 use anklet_plugin_api::time::Moment;
@@ -9,7 +10,7 @@ use redis::cmd;
 
 use super::nodes::{CA, Cluster};
 use super::server::TestServer;
-use super::{claim, news, options, queue_on, settings};
+use super::{claim, options, queue_on, settings};
 use crate::config::RedisSettings;
 use crate::store::redis::Keys;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use anklet_plugin_api::fake::made::{claim_for, news, want};
 use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::name::{HostId, PluginName};
 use anklet_plugin_api::store::{JobSignal, Noted, Source, Store, StoreError, Want};
@@ -11,7 +12,7 @@ use redis::{Client, cmd};
 use rustix::process::Signal;
 
 use super::server::{TestServer, free_port, new_folder};
-use super::{claim, news, options, queue_on, settings, want};
+use super::{claim, options, queue_on, settings};
 use crate::store::redis::{Options, RedisServer};
 
 /// A webhook must be refused in this time.
@@ -112,7 +113,7 @@ fn nothing_is_taken_over_right_after_an_outage() {
         std::thread::park_timeout(Duration::from_millis(50));
     }
     let taken = loop {
-        if let Some(claim) = super::claim_for(&*taker, &want("taker")) {
+        if let Some(claim) = claim_for(&*taker, &want("taker")).unwrap() {
             break claim;
         }
         assert!(Instant::now() < deadline);
