@@ -352,13 +352,13 @@ impl RedisStore {
     }
 
     /// Nobody's claim is taken while its holder may not have had the time to come back from an outage that both were in.
-    fn may_take_over(&self, want: &Want) -> bool {
-        let back_since = self.server.link.breaker().back_since();
-        want.take_over && back_since.is_none_or(|since| since >= want.claim_life)
+    fn may_take_over(&self, claim_life: Duration) -> bool {
+        self.server.link.breaker().back_since().is_none_or(|since| since >= claim_life)
     }
 
     fn send_lease(&self, lease: &Lease, gone: Option<&str>) -> Result<Leased, StoreError> {
-        self.run(&scripts::LEASE, &args::LeaseArgs::new(lease, gone), |value| {
+        let args = args::LeaseArgs::new(lease, gone, self.may_take_over(lease.life));
+        self.run(&scripts::LEASE, &args, |value| {
             let Value::Array(holder) = value else { return Ok(Leased::Ours) };
             let mut texts = holder.iter().map(reply::text);
             let mut next = || texts.next().unwrap_or_else(|| Ok(String::new()));
@@ -392,7 +392,7 @@ impl Store for RedisStore {
     }
 
     fn claim(&self, want: &Want) -> Result<ClaimAnswer, StoreError> {
-        let want = args::WantArgs::new(want, self.may_take_over(want));
+        let want = args::WantArgs::new(want, want.take_over && self.may_take_over(want.claim_life));
         self.run(&scripts::CLAIM, &want, |value| match value {
             Value::Array(_) => {
                 let claim = maybe_claim(value)?;
@@ -528,7 +528,7 @@ impl Store for RedisStore {
     }
 
     fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.run(&scripts::RELEASE, &args::LeaseArgs::new(lease, None), done)
+        self.run(&scripts::RELEASE, &args::LeaseArgs::new(lease, None, false), done)
     }
 
     fn silent(&self, silence: &Silence) -> Result<Vec<Job>, StoreError> {

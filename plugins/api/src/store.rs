@@ -63,8 +63,8 @@ pub trait Store: Send + Sync {
     ///
     /// 1. A handler that already holds a claim gets that one, same fence, attempt not counted again, `resumed` set, renewed with
     ///    `want.claim_life`, from now on on `want.host`, and no longer paused.
-    /// 2. With `want.take_over`: each claim within `want.scope` that ran out is marked, and taken a third of `want.claim_life` after the mark
-    ///    if not renewed since, whatever its job's phase; `taken` then says from whom. Groups passed by and jobs avoided are taken too: the taker only asks GitHub.
+    /// 2. With `want.take_over`: each claim within `want.scope` that has but a sixth of its life left is marked; it is taken when it has run out and the
+    ///    mark is a third of `want.claim_life` old, if not renewed since, whatever its job's phase; `taken` then says from whom. Groups passed by and jobs avoided are taken too: the taker only asks GitHub.
     /// 3. A paused job of another host, if GitHub has not started it.
     /// 4. The oldest eligible job among the heads of all groups, held-back ones only when due, stepping over at most 32 jobs a group that
     ///    this host avoids or that are of another enterprise.
@@ -151,6 +151,9 @@ pub trait Store: Send + Sync {
 
     /// Takes or renews the lease on a name (a plugin's, a hook's) for `life`. A lease whose holder is another process of the same host that
     /// has ended (`lease.predecessor_is_gone`) is taken at once; any other is respected until it runs out.
+    ///
+    /// Whoever has a lease also marks the claims of all scopes as [`Store::claim`] does, but takes none: so the marks are old when a busy handler
+    /// becomes free. A store does not let it while its own connection has not been back for `lease.life`.
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError>;
 
     /// Gives a lease up, if this holder has it.
@@ -254,7 +257,7 @@ pub enum ClaimAnswer {
     Claimed(Box<Claim>),
     /// Nothing now.
     Nothing {
-        /// How long until a held job (of any group) is due or, with `take_over`, a claim within the scope runs out or its mark ripens; none if
+        /// How long until a held job (of any group) is due or, with `take_over`, a claim within the scope is to be marked or can be taken; none if
         /// nothing is in sight. Never zero.
         next_due: Option<Duration>,
     },

@@ -61,27 +61,38 @@ impl Tx<'_> {
         claimed(&job, true)
     }
 
-    /// Marks the claims that ran out; answers the oldest job whose mark is ripe. `claimed` is in order of age.
+    /// Marks the claims that were not renewed in time; answers the oldest job whose mark is ripe. `claimed` is in order of age.
     fn look_twice(&mut self, claimed: &[StoredJob], want: &Want) -> Result<Option<StoredJob>, Fail> {
         let mut ripe = None;
         for job in claimed {
-            let Some(hold) = job.hold().filter(|hold| hold.expires_at <= self.now) else { continue };
+            let Some(hold) = job.hold().filter(|hold| hold.look_at() <= self.now) else { continue };
             match hold.marked_at {
-                Some(marked_at) if ripens_at(marked_at, want) <= self.now => {
+                Some(marked_at) if ripens_at(hold, marked_at, want) <= self.now => {
                     ripe.get_or_insert_with(|| job.clone());
                 }
                 Some(_) => {}
-                None => {
-                    let mut job = job.clone();
-                    if let Some(hold) = job.hold_mut() {
-                        hold.marked_at = Some(self.now);
-                    }
-                    self.put_job(&job)?;
-                    self.point("claim marked");
-                }
+                None => self.mark(job.clone())?,
             }
         }
         Ok(ripe)
+    }
+
+    fn mark(&self, mut job: StoredJob) -> Result<(), Fail> {
+        if let Some(hold) = job.hold_mut() {
+            hold.marked_at = Some(self.now);
+        }
+        self.put_job(&job)?;
+        self.point("claim marked");
+        Ok(())
+    }
+
+    /// Marks all claims that were not renewed in time.
+    pub(super) fn mark_late(&self) -> Result<(), Fail> {
+        let is_late = |hold: &Hold| hold.marked_at.is_none() && hold.look_at() <= self.now;
+        for job in self.claimed()?.into_iter().filter(|job| job.hold().is_some_and(is_late)) {
+            self.mark(job)?;
+        }
+        Ok(())
     }
 
     /// The attempt of the old claim stays counted: its handler may have died of this job.
@@ -201,7 +212,7 @@ impl Tx<'_> {
             let claimed = self.claimed()?.into_iter().filter(|job| want.scope.covers(&job.job));
             let ends = claimed.filter_map(|job| {
                 let hold = job.hold()?;
-                Some(hold.marked_at.map_or(hold.expires_at, |marked_at| ripens_at(marked_at, want)))
+                Some(hold.marked_at.map_or(hold.look_at(), |marked_at| ripens_at(hold, marked_at, want)))
             });
             next = next.into_iter().chain(ends).min();
         }
@@ -210,8 +221,8 @@ impl Tx<'_> {
     }
 }
 
-fn ripens_at(marked_at: Moment, want: &Want) -> Moment {
-    marked_at.after(want.claim_life / 3)
+fn ripens_at(hold: &Hold, marked_at: Moment, want: &Want) -> Moment {
+    marked_at.after(want.claim_life / 3).max(hold.expires_at)
 }
 
 fn claimed(job: &StoredJob, resumed: bool) -> Result<ClaimAnswer, Fail> {

@@ -76,7 +76,7 @@ pub(super) struct Hold {
     pub(super) fence: u64,
     pub(super) life_ms: u64,
     pub(super) expires_at: Moment,
-    /// When somebody first saw that it had run out.
+    /// When somebody first saw that it was not renewed in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) marked_at: Option<Moment>,
     #[serde(default)]
@@ -128,6 +128,11 @@ impl Hold {
     pub(super) fn renew(&mut self, now: Moment) {
         self.expires_at = now.after(self.life());
         self.marked_at = None;
+    }
+
+    /// When it is marked if it was not renewed: a renewal's time before it runs out.
+    pub(super) fn look_at(&self) -> Moment {
+        self.expires_at.before(self.life() / 6)
     }
 
     fn by(&self) -> (PluginName, HostId) {

@@ -163,6 +163,7 @@ impl Tx<'_> {
             "INSERT OR REPLACE INTO leases (queue, name, host, process, until) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![self.queue, lease.name, lease.host.as_str(), lease.process, self.now.after(lease.life).0],
         )?;
+        self.mark_late()?;
         self.see_host(&lease.host)?;
         Ok(Leased::Ours)
     }

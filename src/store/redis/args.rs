@@ -257,12 +257,14 @@ pub(super) struct LeaseArgs<'a> {
     /// The process of the same host that is known to have ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<&'a str>,
+    /// Whether claims that were not renewed in time are marked.
+    mark: bool,
 }
 
 impl<'a> LeaseArgs<'a> {
-    pub(super) fn new(lease: &'a Lease, gone: Option<&'a str>) -> Self {
+    pub(super) fn new(lease: &'a Lease, gone: Option<&'a str>, mark: bool) -> Self {
         let (name, host) = (lease.name.as_str(), lease.host.as_str());
-        Self { name, host, process: &lease.process, life: millis(lease.life), gone }
+        Self { name, host, process: &lease.process, life: millis(lease.life), gone, mark }
     }
 }
 

@@ -63,12 +63,12 @@ pub fn an_adopted_claim_lives_as_long_as_the_last(make: MakeStore<'_>) {
     world.store.leave_running(&claim.key).expect("the claim holds");
     for (name, life) in [("a1", LIFE * 2), ("a2", LIFE)] {
         let adopted = world.store.adopt(&handler(name), &vm("vm")).expect("the store answers");
-        assert_eq!(world.nothing("b1"), Some(life));
+        assert_eq!(world.nothing("b1"), Some(life - life / 6));
         world.clock.advance(life);
         assert_eq!(world.nothing("b1"), Some(RIPE));
         let key = adopted.expect("the job is free").key;
         world.store.renew(std::slice::from_ref(&key)).expect("the store renews");
-        assert_eq!(world.nothing("b1"), Some(life));
+        assert_eq!(world.nothing("b1"), Some(life - life / 6));
         world.store.leave_running(&key).expect("the claim holds");
     }
 }

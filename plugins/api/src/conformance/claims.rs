@@ -4,7 +4,7 @@ use super::MakeStore;
 use super::made::{
     LIFE, avoided, back, completed, enterprise, job, job_of, record, repository, seconds, want,
 };
-use super::world::world;
+use super::world::{LOOK, world};
 use crate::store::{Place, Want};
 
 /// By `created_at`, over all groups, whatever came first.
@@ -152,7 +152,7 @@ pub fn a_resumed_claim_is_renewed_and_moves_with_its_handler(make: MakeStore<'_>
         paused: false,
     };
     assert_eq!(world.place(&job(1)), Some(place));
-    assert_eq!(world.nothing("b1"), Some(LIFE));
+    assert_eq!(world.nothing("b1"), Some(LOOK));
 }
 
 /// 1, 2, 3 …, whoever claims, so that a later claim always has the greater number.
@@ -175,7 +175,7 @@ pub fn nothing_in_sight_has_no_due_moment(make: MakeStore<'_>) {
     assert_eq!(world.nothing("a1"), None);
     world.queue(&job(1));
     let claim = world.claim("a1");
-    assert_eq!(world.nothing("b1"), Some(LIFE));
+    assert_eq!(world.nothing("b1"), Some(LOOK));
     assert_eq!(world.nothing_for(&Want { take_over: false, ..want("b1") }), None);
     assert_eq!(world.nothing_for(&Want { scope: repository("acme", "x"), ..want("b1") }), None);
     world.put(&claim.key, &record("vm", "a1", &job(1)));

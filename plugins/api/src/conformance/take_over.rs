@@ -5,17 +5,17 @@ use super::made::{
     LIFE, avoided, back, completed, counted, enterprise, handler, host_of, in_progress, job, job_of, record,
     repository, seconds, want,
 };
-use super::world::{RIPE, world};
+use super::world::{LOOK, RIPE, world};
 use crate::job::Conclusion;
-use crate::name::VmName;
-use crate::store::{JobSignal, Place, Taken, Want};
+use crate::name::{HostId, VmName};
+use crate::store::{JobSignal, Lease, Leased, Place, Taken, Want};
 
-/// The first look marks; only the second, a third of a life later, takes.
+/// The first look marks, a renewal's time before the end; only the second, a third of a life later, takes.
 pub fn taking_a_claim_needs_two_looks(make: MakeStore<'_>) {
     let world = world(make);
     let listener = world.listen("a1");
     let claim = world.prepare("a1", &job(1), "vm");
-    world.clock.advance(LIFE - seconds(1));
+    world.clock.advance(LOOK - seconds(1));
     assert_eq!(world.nothing("b1"), Some(seconds(1)));
     world.clock.advance(seconds(1_000));
     assert_eq!(world.nothing("b1"), Some(RIPE));
@@ -46,10 +46,54 @@ pub fn a_renewal_after_the_mark_keeps_the_claim(make: MakeStore<'_>) {
     world.clock.advance(seconds(29));
     assert_eq!(world.store.renew(std::slice::from_ref(&claim.key)).expect("the store renews"), []);
     world.clock.advance(seconds(1));
-    assert_eq!(world.nothing("b1"), Some(LIFE - seconds(1)));
-    world.clock.advance(LIFE - seconds(1));
+    assert_eq!(world.nothing("b1"), Some(LOOK - seconds(1)));
+    world.clock.advance(LOOK - seconds(1));
     assert_eq!(world.nothing("b1"), Some(RIPE), "the old mark is forgotten");
     world.holds(&claim, &job(1), &claim.phase);
+}
+
+/// A handler with a short life of claims marks one that has a long life; it has to run out all the same.
+pub fn a_marked_claim_is_taken_when_it_has_run_out(make: MakeStore<'_>) {
+    let world = world(make);
+    world.queue(&job(1));
+    world.claim("a1");
+    let quick = Want { claim_life: seconds(30), ..want("b1") };
+    world.clock.advance(LOOK);
+    assert_eq!(world.nothing_for(&quick), Some(LIFE - LOOK));
+    world.clock.advance(LIFE - LOOK - seconds(1));
+    assert_eq!(world.nothing_for(&quick), Some(seconds(1)));
+    world.clock.advance(seconds(1));
+    assert!(world.ask(&quick).is_ok());
+}
+
+/// While every handler is busy nobody asks for jobs, but each process has leases to renew. The first handler that is free again need not wait.
+pub fn whoever_renews_a_lease_marks_claims(make: MakeStore<'_>) {
+    let world = world(make);
+    let lease = |host: &str| Lease {
+        name: "plugin/b1".to_owned(),
+        host: HostId::new(host),
+        process: "first".to_owned(),
+        predecessor_is_gone: |_| false,
+        life: LIFE,
+    };
+    let renew = |host| world.store.lease(&lease(host)).expect("the store answers a lease");
+    let timid = Want { take_over: false, ..want("b1") };
+    world.queue(&job(1));
+    let claim = world.claim("a1");
+    world.clock.advance(LOOK - seconds(1));
+    assert_eq!(renew("b"), Leased::Ours);
+    world.clock.advance(seconds(1));
+    assert!(matches!(renew("c"), Leased::Theirs { .. }));
+    world.clock.advance(seconds(1));
+    assert_eq!(renew("b"), Leased::Ours);
+    world.clock.advance(seconds(15));
+    assert_eq!(renew("b"), Leased::Ours, "again, and it marks nothing anew");
+    world.clock.advance(RIPE - seconds(16));
+    assert_eq!(world.nothing("c1"), Some(seconds(1)));
+    assert_eq!(world.nothing_for(&timid), None);
+    world.clock.advance(seconds(1));
+    world.holds(&claim, &job(1), &claim.phase);
+    world.claim_of("c1", &job(1));
 }
 
 /// A claim is lost only when another took it.
@@ -66,12 +110,12 @@ pub fn a_late_holder_succeeds_and_renews(make: MakeStore<'_>) {
     for verb in verbs {
         world.outlive("b1");
         verb();
-        assert_eq!(world.nothing("b1"), Some(LIFE));
+        assert_eq!(world.nothing("b1"), Some(LOOK));
         world.holds(&claim, &job(1), &claim.phase);
     }
     world.outlive("a2");
     world.store.pause(&claim.key).expect("the claim holds");
-    assert_eq!(world.nothing("a2"), Some(LIFE));
+    assert_eq!(world.nothing("a2"), Some(LOOK));
 }
 
 /// Whatever it has to say of the job is still true.

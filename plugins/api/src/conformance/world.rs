@@ -14,6 +14,8 @@ use crate::store::{
 };
 use crate::vm::VmRecord;
 
+/// How long a claim is not renewed before it is marked.
+pub(super) const LOOK: Duration = Duration::from_secs(75);
 /// How long after a mark a claim may be taken.
 pub(super) const RIPE: Duration = Duration::from_secs(30);
 const SIGNAL_LIMIT: Duration = Duration::from_secs(20);

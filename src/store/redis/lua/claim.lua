@@ -6,7 +6,7 @@ local life = tonumber(a.life)
 local pass = {}
 for _, base in ipairs(a.pass) do pass[base] = true end
 
-local function ripens_at(f) return tonumber(f.mk) + math.floor(life / 3) end
+local function ripens_at(f) return math.max(tonumber(f.mk) + math.floor(life / 3), tonumber(f.ex)) end
 
 local function is_older(one, other)
     if one.age ~= other.age then return one.age < other.age end
@@ -21,25 +21,14 @@ local function grant(job, taken)
     return claim_of(job, false)
 end
 
--- A job whose claim is in the list of claims; one that is gone leaves the list.
-local function get_claimed(id)
-    local job = get_job(id)
-    if not job or not is_claimed(job) then
-        call('ZREM', P .. 'claims', id)
-        return nil
-    end
-    return covers(a.scope, job.f) and job or nil
-end
-
--- Marks the claims that ran out; answers the oldest job whose mark is ripe.
+-- Marks the claims that were not renewed in time; answers the oldest job whose mark is ripe.
 local function look_twice()
     local ripe, position
-    for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'claims', '-inf', now)) do
-        local job = get_claimed(id)
-        if job and not job.f.mk then
-            job.f.mk = text(now)
-            put_job(job)
-        elseif job and ripens_at(job.f) <= now then
+    for _, job in ipairs(late_jobs()) do
+        local is_ours = covers(a.scope, job.f)
+        if is_ours and not job.f.mk then
+            mark(job)
+        elseif is_ours and ripens_at(job.f) <= now then
             local here = { age = tonumber(job.f.age), seq = tonumber(job.f.seq) }
             if not position or is_older(here, position) then ripe, position = job, here end
         end
@@ -146,15 +135,14 @@ local function next_due(is_more_due)
     local due = call('ZRANGEBYSCORE', P .. 'held', '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if due[2] then next = math.min(next or math.huge, tonumber(due[2])) end
     if a.take_over then
-        for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'claims', '-inf', now)) do
-            local job = get_claimed(id)
-            if job then next = math.min(next or math.huge, job.f.mk and ripens_at(job.f) or tonumber(job.f.ex)) end
+        for _, job in ipairs(late_jobs()) do
+            if covers(a.scope, job.f) then next = math.min(next or math.huge, job.f.mk and ripens_at(job.f) or now) end
         end
         local start = call('ZCOUNT', P .. 'claims', '-inf', now)
         local page = call('ZRANGE', P .. 'claims', start, start, 'WITHSCORES')
         while page[1] do
             local job = get_claimed(page[1])
-            if job then
+            if job and covers(a.scope, job.f) then
                 next = math.min(next or math.huge, tonumber(page[2]))
                 break
             end

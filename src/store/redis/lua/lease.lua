@@ -1,4 +1,4 @@
--- Takes or renews the lease on a name; `a.gone` is the process that the caller knows to have ended on its own host.
+-- Takes or renews the lease on a name, and marks late claims; `a.gone` is the process that the caller knows to have ended on its own host.
 return main(function()
     local key = P .. 'lease:' .. a.name
     local known = call('HMGET', key, 'host', 'process', 'until')
@@ -9,6 +9,11 @@ return main(function()
     end
     call('HSET', key, 'host', a.host, 'process', a.process, 'until', text(now + tonumber(a.life)))
     call('PEXPIRE', key, text(tonumber(a.life) + 86400000))
+    if a.mark then
+        for _, job in ipairs(late_jobs()) do
+            if not job.f.mk then mark(job) end
+        end
+    end
     call('HSET', P .. 'hosts', a.host, text(now))
     return ''
 end)

@@ -216,6 +216,9 @@ local function set_sorted(key, score, what)
     if score then call('ZADD', key, score, what) else call('ZREM', key, what) end
 end
 
+-- When a claim that was not renewed is marked: a renewal's time before it runs out.
+local function look_at(f) return f.ex and text(tonumber(f.ex) - math.floor(tonumber(f.lf) / 6)) end
+
 -- Brings the places that a job is found in from what `old` says to what `new` says; each may be nil.
 local function keep_places(id, old, new)
     local none = {}
@@ -227,7 +230,7 @@ local function keep_places(id, old, new)
     end
     if o.due ~= n.due then set_sorted(P .. 'held', n.due, id) end
     if (o.spot == 'r') ~= (n.spot == 'r') then call(n.spot == 'r' and 'SADD' or 'SREM', P .. 'running', id) end
-    if o.ex ~= n.ex then set_sorted(P .. 'claims', n.ex, id) end
+    if look_at(o) ~= look_at(n) then set_sorted(P .. 'claims', look_at(n), id) end
     if o.ps ~= n.ps then set_sorted(P .. 'paused', n.ps and n.age, member(new or old, id)) end
     local was_quiet, is_quiet = o.spot ~= 'c' and o.quiet or nil, n.spot ~= 'c' and n.quiet or nil
     if was_quiet ~= is_quiet then set_sorted(P .. 'quiet', is_quiet, member(new or old, id)) end
@@ -256,6 +259,25 @@ local function put_job(job)
     push_newest(key .. ':reasons', job.reasons, N_REASONS)
     keep_places(job.id, job.old, job.f)
     job.old, job.notes, job.reasons = copy(job.f), {}, {}
+end
+
+-- A job whose claim is in the list of claims; one that is gone leaves the list.
+local function get_claimed(id)
+    local job = get_job(id)
+    if job and is_claimed(job) then return job end
+    call('ZREM', P .. 'claims', id)
+end
+
+-- The jobs whose claims were not renewed in time.
+local function late_jobs()
+    local jobs = {}
+    for _, id in ipairs(call('ZRANGEBYSCORE', P .. 'claims', '-inf', now)) do jobs[#jobs + 1] = get_claimed(id) end
+    return jobs
+end
+
+local function mark(job)
+    job.f.mk = text(now)
+    put_job(job)
 end
 
 -- Keeps a job that goes beside its tombstone, for a day at most.

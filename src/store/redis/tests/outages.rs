@@ -105,10 +105,10 @@ fn nothing_is_taken_over_right_after_an_outage() {
     assert!(matches!(taker.counts(), Err(StoreError::Away { .. })));
     server.signal(Signal::CONT);
     patiently(|| taker.counts());
-    assert!(!taker.may_take_over(&want("taker")));
-    assert!(holder.may_take_over(&want("holder")), "it has not noticed");
+    assert!(!taker.may_take_over(life));
+    assert!(holder.may_take_over(life), "it has not noticed");
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !taker.may_take_over(&want("taker")) {
+    while !taker.may_take_over(life) {
         assert!(Instant::now() < deadline);
         std::thread::park_timeout(Duration::from_millis(50));
     }

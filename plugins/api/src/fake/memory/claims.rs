@@ -36,16 +36,16 @@ impl State {
         ClaimAnswer::Nothing { next_due: self.next_due(want, now) }
     }
 
-    /// Marks the claims that ran out; answers the oldest job whose mark is ripe.
+    /// Marks the claims that were not renewed in time; answers the oldest job whose mark is ripe.
     fn look_twice(&mut self, want: &Want, now: Moment) -> Option<JobId> {
         let mut ripe = Vec::new();
         for held in self.claims.values_mut() {
             let stored = &self.jobs[&held.job];
-            if !want.scope.covers(&stored.job) || held.expires_at > now {
+            if !want.scope.covers(&stored.job) || held.look_at() > now {
                 continue;
             }
             match held.marked_at {
-                Some(marked_at) if marked_at.after(want.claim_life / 3) <= now => ripe.push(stored),
+                Some(marked_at) if held.ripens_at(marked_at, want.claim_life) <= now => ripe.push(stored),
                 Some(_) => {}
                 None => held.marked_at = Some(now),
             }
@@ -105,8 +105,8 @@ impl State {
             .values()
             .filter(|held| want.take_over && want.scope.covers(&self.jobs[&held.job].job));
         let claims_end = claims.map(|held| match held.marked_at {
-            Some(marked_at) => marked_at.after(want.claim_life / 3),
-            None => held.expires_at,
+            Some(marked_at) => held.ripens_at(marked_at, want.claim_life),
+            None => held.look_at(),
         });
         held.chain(claims_end).min().map(|due| due.since(now))
     }

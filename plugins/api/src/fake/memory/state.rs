@@ -89,6 +89,16 @@ impl HeldClaim {
         self.expires_at = now.after(self.life);
         self.marked_at = None;
     }
+
+    /// When it is marked if it was not renewed: a renewal's time before it runs out.
+    pub(super) fn look_at(&self) -> Moment {
+        self.expires_at.before(self.life / 6)
+    }
+
+    /// From when on a handler can take it that marked it, or found it marked, so long ago.
+    pub(super) fn ripens_at(&self, marked_at: Moment, claim_life: Duration) -> Moment {
+        marked_at.after(claim_life / 3).max(self.expires_at)
+    }
 }
 
 impl StoredJob {
