@@ -18,6 +18,7 @@
 //! A cluster needs no more than that a redirection is followed (`link`), since a verb touches one slot.
 
 mod args;
+mod authorities;
 mod breaker;
 mod keys;
 mod link;
@@ -81,7 +82,7 @@ pub(crate) type ClockSource = Arc<dyn Fn() -> Moment + Send + Sync>;
 pub(crate) struct Options {
     /// How it is reached.
     pub(crate) settings: RedisSettings,
-    /// PEM certificates to trust instead of the built-in ones.
+    /// PEM certificates to trust instead of the system's.
     pub(crate) ca: Option<Vec<u8>>,
     /// Only for tests.
     pub(crate) clock: Option<ClockSource>,

@@ -12,6 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::redis_servers::server::{TestServer, free_port};
 use crate::support::{LIMIT, World, bare};
 
 const API: &str = "https://api.github.test/api/v3";
@@ -195,4 +196,27 @@ fn the_systems_authorities_are_trusted() {
     let authorities = fixture("ca.pem").display().to_string();
     let (is_well, said) = check(&world, &config, &[("HTTPS_PROXY", &proxy), ("SSL_CERT_FILE", &authorities)]);
     assert!(is_well, "{said}");
+}
+
+/// As for GitHub: a company's Redis needs no `ca_file` where the system knows its authority.
+#[test]
+#[cfg_attr(target_os = "macos", ignore = "the keychain is left alone")]
+fn the_systems_authorities_are_trusted_for_redis() {
+    let world = World::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis/tests/certificates");
+    let [authorities, certificate, key] =
+        ["ca.pem", "server.pem", "server-key.pem"].map(|name| format!("{folder}/{name}"));
+    let port = free_port();
+    let tls = ["--tls-port", &port.to_string(), "--tls-auth-clients", "no"].map(str::to_owned);
+    let files = ["--tls-ca-cert-file", &authorities, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+    let options: Vec<_> = tls.iter().map(String::as_str).chain(files).collect();
+    let _redis = TestServer::start_tls(&options, port);
+    let config = format!(
+        "{}global_database_url: 127.0.0.1\nglobal_database_port: {port}\nglobal_database_tls_enabled: true\n",
+        world.config(1)
+    );
+    let (is_well, said) = check(&world, &config, &[("SSL_CERT_FILE", &authorities)]);
+    assert!(is_well, "{said}");
+    let (is_well, said) = check(&world, &config, &[]);
+    assert!(!is_well && said.contains("UnknownIssuer"), "{said}");
 }

@@ -67,7 +67,7 @@ fn github() -> Vec<Key> {
             "ca_file",
             Kind::File,
             "the system's certificates",
-            "PEM file of the certificates to trust for GitHub and Redis, instead of the usual ones.",
+            "PEM file of the certificates to trust for GitHub and Redis instead of the system's.",
         ),
     ]
 }

@@ -8,6 +8,7 @@ use redis::{
     TlsCertificates,
 };
 
+use super::authorities;
 use crate::config::RedisSettings;
 
 /// How long connecting may take, with TLS and login.
@@ -32,12 +33,14 @@ impl fmt::Display for Node {
 /// Opens connections.
 pub(super) struct Server {
     settings: RedisSettings,
-    /// PEM certificates to trust instead of the built-in ones.
+    /// PEM certificates to trust; none where nothing is checked, or only those count that are built in.
     ca: Option<Vec<u8>>,
 }
 
 impl Server {
     pub(super) fn new(settings: RedisSettings, ca: Option<Vec<u8>>) -> Self {
+        let is_checked = settings.tls_enabled && !settings.tls_insecure;
+        let ca = ca.or_else(|| if is_checked { authorities::of_the_system() } else { None });
         Self { settings, ca }
     }
 
