@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fake_anka::{FakeAnka, Size, Template};
 use fake_github::JobSpec;
+use serde_json::json;
 
 use crate::support::{LIMIT, REPO, World};
 
@@ -113,6 +114,30 @@ fn vms_of_others_take_room_and_slots() {
         assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
     }
     anklet.wait_messages("job completed", 2);
+    world.assert_clean(&anklet);
+    anklet.stop();
+}
+
+/// It is on the list that another handler has just been given, but nothing is reserved for it any more.
+#[test]
+fn a_vm_that_goes_while_others_list_is_no_strangers() {
+    let world = world(&[("small", 2, 4), ("other", 2, 4)]);
+    let anklet =
+        world.start(&config(&world, 2).replace("limits: {", "limits: {idle_look: 60, no_slot: 60, "));
+    let first = world.github.create_job(job("small").steps_ms(600_000));
+    anklet.wait_message("job found registered runner and is now in progress");
+    world.anka.arm(&json!({"match": {"verb": "list", "nth": 1}, "do": {"hang": "after", "ms": 6_000}}));
+    let second = world.github.create_job(job("small"));
+    assert!(world.anka.wait_for(LIMIT, |lines| lines.iter().any(|line| line.event == "hang")));
+    let third = world.github.create_job(job("other").steps_ms(600_000));
+    assert!(world.github.complete_job(first, "success"));
+    world.github.wait_in_progress(third, LIMIT);
+    assert_eq!(world.github.wait_completed(second, LIMIT).conclusion.as_deref(), Some("success"));
+    assert!(world.github.complete_job(third, "success"));
+    anklet.wait_messages("job completed", 3);
+    let n_refused =
+        anklet.lines().iter().filter(|line| line.message() == "host does not have vm capacity").count();
+    assert_eq!(n_refused, 0);
     world.assert_clean(&anklet);
     anklet.stop();
 }

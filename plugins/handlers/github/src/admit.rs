@@ -33,8 +33,7 @@ impl Worker {
         listed: &[VmListed],
     ) -> Result<Reservation, Setback> {
         let group = claim.job.group();
-        let running = self.running(claim, record, listed, need.is_some())?;
-        let refused = match self.host.reserve(&record.vm, need, &running) {
+        let refused = match self.reserve(claim, record, need, listed)? {
             Ok(reservation) => {
                 self.desk.verdicts.fits(&group);
                 self.sign_runs(&group);
@@ -66,6 +65,32 @@ impl Worker {
         let waited = self.wait_for_room(claim, record, need);
         self.host.ends_waiting(&self.section.name);
         waited
+    }
+
+    /// Reserves beside what the list says. A VM of this host that has gone since the list was made looks like a stranger's, so a refusal for
+    /// strangers stands only if a second list has them too.
+    fn reserve(
+        &self,
+        claim: &Claim,
+        record: &VmRecord,
+        need: Option<VmSize>,
+        listed: &[VmListed],
+    ) -> Result<Result<Reservation, HostError>, Setback> {
+        let running = self.running(claim, record, listed, need.is_some())?;
+        let refused = match self.host.reserve(&record.vm, need, &running) {
+            Ok(reservation) => return Ok(Ok(reservation)),
+            Err(refused) => refused,
+        };
+        let may_be_for_strangers =
+            matches!(refused, HostError::NoSlot { .. } | HostError::NoRoom { for_others: true, .. });
+        let is_stranger = |vm: &RunningVm| vm.name != record.vm.as_str() && !self.host.is_reserved(&vm.name);
+        if !may_be_for_strangers || !running.iter().any(is_stranger) {
+            return Ok(Err(refused));
+        }
+        let listed =
+            self.vms.list(&self.until_stop()).map_err(|error| self.vm_setback(&error, Counted::No))?;
+        let running = self.running(claim, record, &listed, need.is_some())?;
+        Ok(self.host.reserve(&record.vm, need, &running))
     }
 
     /// Hosts that are too small for it then need not look at the template themselves.
@@ -103,8 +128,7 @@ impl Worker {
             }
             let listed =
                 self.vms.list(&self.until_stop()).map_err(|error| self.vm_setback(&error, Counted::No))?;
-            let running = self.running(claim, record, &listed, true)?;
-            match self.host.reserve(&record.vm, Some(need), &running) {
+            match self.reserve(claim, record, Some(need), &listed)? {
                 Ok(reservation) => {
                     self.resume(claim)?;
                     job_log!(info, claim; "vm has enough resources now to run; starting runner");
