@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::job::Group;
-use anklet_plugin_api::presence::{Because, HANDLER_PREFIX, Presence};
+use anklet_plugin_api::presence::{Because, HANDLER_PREFIX, PauseReason, Presence};
 use anklet_plugin_api::scope::{Scope, same};
 use anklet_plugin_api::store::{Store, StoreError, Survey};
 
@@ -42,7 +42,8 @@ pub(super) struct QueueView {
 pub(super) struct TemplateView {
     pub(super) n_jobs: u64,
     pub(super) oldest: Duration,
-    /// Handlers of the fleet that take such jobs: free, busy, and unable for now.
+    /// Handlers of the fleet that take such jobs: free; busy, or without room or a slot beside what their hosts do; and unable, which other
+    /// jobs' ends do not change.
     pub(super) n_free: u64,
     pub(super) n_busy: u64,
     pub(super) n_unable: u64,
@@ -95,7 +96,7 @@ fn view(survey: &Survey, handlers: &[Presence]) -> QueueView {
             ..handlers_of(group, handlers)
         };
         let template = view.templates.entry(short(&group.template)).or_default();
-        // Of several repositories the one with the most free handlers and the oldest job: what the two together say is then said of neither too soon.
+        // Of several repositories the handlers of the one whose job is the oldest: age and handlers belong together.
         template.n_jobs += of_group.n_jobs;
         if of_group.oldest >= template.oldest {
             *template = TemplateView { n_jobs: template.n_jobs, ..of_group };
@@ -126,13 +127,15 @@ fn handlers_of(group: &Group, handlers: &[Presence]) -> TemplateView {
         let on_host = handlers.iter().filter(|other| other.host == handler.host);
         let mut verdicts =
             on_host.flat_map(|other| &other.verdicts).filter(|verdict| verdict.group == *group);
-        let is_unable = verdicts.any(|verdict| {
-            matches!(verdict.because, Because::TooLarge | Because::Template | Because::NoRoom | Because::Pull)
-        });
-        match (handler.status.as_str(), &handler.pause) {
+        let is_unable =
+            verdicts.clone().any(|verdict| matches!(verdict.because, Because::TooLarge | Because::Template));
+        let has_no_room = verdicts
+            .any(|verdict| matches!(verdict.because, Because::NoRoom | Because::Pull | Because::NoSlot));
+        match (handler.status.as_str(), handler.pause.as_ref().map(|pause| pause.why)) {
             ("draining" | "limit_paused" | "stopped", _) => view.n_unable += 1,
             _ if is_unable => view.n_unable += 1,
-            ("idle", None) => view.n_free += 1,
+            ("idle", None) if !has_no_room => view.n_free += 1,
+            ("idle", None | Some(PauseReason::NoSlot | PauseReason::OtherGoesFirst)) => view.n_busy += 1,
             ("idle", Some(_)) => view.n_unable += 1,
             _ => view.n_busy += 1,
         }
@@ -153,7 +156,11 @@ fn takes(scope: &Scope, group: &Group) -> bool {
 mod tests {
     use anklet_plugin_api::fake::memory::MemoryStore;
     use anklet_plugin_api::job::{Image, Job, JobId, News, Phase, RunId};
+    use anklet_plugin_api::name::{HostId, PluginName};
+    use anklet_plugin_api::presence::{Pause, Verdict};
     use anklet_plugin_api::store::Source;
+    use anklet_plugin_api::time::Moment;
+    use anklet_plugin_api::vm::VmSize;
 
     use super::*;
 
@@ -173,6 +180,49 @@ mod tests {
             created_at: None,
         };
         News { job, phase: Phase::Queued, for_us: true }
+    }
+
+    /// An idle handler with this pause, whose host found this of the template `t`.
+    fn handler(status: &str, pause: Option<PauseReason>, because: Option<Because>) -> Presence {
+        let group = news(1, "t").job.group();
+        let verdict = |because| Verdict { group: group.clone(), because, what: String::new(), at: Moment(0) };
+        Presence {
+            plugin: PluginName::new("HANDLER1"),
+            host: HostId::new("host"),
+            host_name: String::new(),
+            process: String::new(),
+            version: String::new(),
+            scope: Scope::Organization { owner: "Acme".to_owned() },
+            total: VmSize { cpu_cores: 8, memory_bytes: 0 },
+            n_slots: 2,
+            said_at: Moment(0),
+            status: status.to_owned(),
+            pause: pause.map(|why| Pause { why, until: None }),
+            verdicts: because.map(verdict).into_iter().collect(),
+        }
+    }
+
+    /// Whoever only waits for the end of other jobs is busy, else a fleet at its limit would look as if nobody could run the template.
+    #[test]
+    fn handlers_are_free_busy_or_unable() {
+        for (status, pause, because, counts) in [
+            ("idle", None, None, (1, 0, 0)),
+            ("idle", None, Some(Because::Other), (1, 0, 0)),
+            ("in_progress", None, None, (0, 1, 0)),
+            ("idle", None, Some(Because::NoRoom), (0, 1, 0)),
+            ("in_progress", None, Some(Because::NoRoom), (0, 1, 0)),
+            ("idle", None, Some(Because::Pull), (0, 1, 0)),
+            ("idle", Some(PauseReason::NoSlot), None, (0, 1, 0)),
+            ("idle", Some(PauseReason::OtherGoesFirst), None, (0, 1, 0)),
+            ("idle", Some(PauseReason::Rests), None, (0, 0, 1)),
+            ("in_progress", None, Some(Because::TooLarge), (0, 0, 1)),
+            ("idle", None, Some(Because::Template), (0, 0, 1)),
+            ("draining", Some(PauseReason::Drained), None, (0, 0, 1)),
+            ("limit_paused", None, None, (0, 0, 1)),
+        ] {
+            let view = handlers_of(&news(1, "t").job.group(), &[handler(status, pause, because)]);
+            assert_eq!((view.n_free, view.n_busy, view.n_unable), counts, "{status}, {pause:?}, {because:?}");
+        }
     }
 
     #[test]
