@@ -19,6 +19,7 @@ use thiserror::Error;
 use crate::cli::{EXIT_FAILURE, EXIT_OK, EXIT_USAGE, QueueAction, Tool};
 use crate::config::env::Environment;
 use crate::config::{self, Config};
+use crate::tools::hands::Hand;
 use crate::tools::paper::Paper;
 use crate::tools::queues::Queues;
 
@@ -82,19 +83,24 @@ fn carry_out(
     match tool {
         Tool::Status { json } => status::run(&open()?, *json, paper),
         Tool::Why { job, json } => why::run(&open()?, *job, *json, paper),
-        Tool::Queue { action: QueueAction::List, json, .. } => listing::list(&open()?, *json, paper),
-        Tool::Queue { action: QueueAction::Show(job), json, .. } => {
-            listing::show(&open()?, *job, *json, paper)
-        }
-        Tool::Queue { action: QueueAction::Retry(job), yes, .. } => hands::retry(&open()?, *job, *yes, paper),
-        Tool::Queue { action: QueueAction::Remove(job), yes, .. } => {
-            hands::remove(&open()?, *job, *yes, paper)
-        }
-        Tool::Queue { action: QueueAction::Cancel(job), yes, .. } => {
-            hands::cancel(&open()?, *job, *yes, paper)
-        }
+        Tool::Queue { action, json, yes } => in_queue(&open()?, *action, (*json, *yes), paper),
         Tool::Drain { yes } => hands::drain(environment, *yes, paper),
         Tool::Resume { yes } => hands::resume(environment, *yes, paper),
+    }
+}
+
+fn in_queue(
+    queues: &Queues,
+    action: QueueAction,
+    (json, yes): (bool, bool),
+    paper: &mut Paper<'_>,
+) -> Result<Done, ToolError> {
+    match action {
+        QueueAction::List => listing::list(queues, json, paper),
+        QueueAction::Show(job) => listing::show(queues, job, json, paper),
+        QueueAction::Retry(job) => Hand { queues, job, yes, paper }.retry(),
+        QueueAction::Remove(job) => Hand { queues, job, yes, paper }.remove(),
+        QueueAction::Cancel(job) => Hand { queues, job, yes, paper }.cancel(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
-use anklet_github::jobs::Cancellation;
+use anklet_github::jobs::{Cancellation, Refusal};
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::job::{Job, JobId};
 use anklet_plugin_api::store::{ByHand, Entry, Place};
@@ -19,151 +19,119 @@ use super::{Done, ToolError, may};
 use crate::config::env::Environment;
 use crate::host::{self, DRAIN_FILE};
 
-/// Gives a held-back job back to the queue at once.
-pub(super) fn retry(
-    queues: &Queues,
-    job: JobId,
-    yes: bool,
-    paper: &mut Paper<'_>,
-) -> Result<Done, ToolError> {
-    let Some((queue, entry)) = stored(queues, job, paper)? else { return Ok(Done::Not) };
-    match &entry.place {
-        Place::Queued | Place::Held { .. } => {}
-        Place::Claimed { handler, .. } => {
-            paper.wrapped(
-                "",
-                &format!("Job {job} is in the hands of {handler}; there is nothing to retry."),
-            )?;
+/// A change of one job.
+pub(super) struct Hand<'a, 'b> {
+    pub(super) queues: &'a Queues,
+    pub(super) job: JobId,
+    /// Nobody needs to be asked.
+    pub(super) yes: bool,
+    pub(super) paper: &'a mut Paper<'b>,
+}
+
+impl<'a> Hand<'a, '_> {
+    /// Gives a held-back job back to the queue at once.
+    pub(super) fn retry(mut self) -> Result<Done, ToolError> {
+        let Some((queue, entry)) = self.stored()? else { return Ok(Done::Not) };
+        let where_it_is = match &entry.place {
+            Place::Queued | Place::Held { .. } => None,
+            Place::Claimed { handler, .. } => Some(format!("in the hands of {handler}")),
+            Place::Running => Some("running".to_owned()),
+        };
+        if let Some(place) = where_it_is {
+            self.paper.wrapped("", &format!("Job {} is {place}; there is nothing to retry.", self.job))?;
             return Ok(Done::Not);
         }
-        Place::Running => {
-            paper.wrapped("", &format!("Job {job} is running; there is nothing to retry."))?;
-            return Ok(Done::Not);
-        }
+        let name = full_name(&entry.job);
+        let what = format!("Job {} ({name}) goes back to the queue at once, for every host.", self.job);
+        self.settle(queue, &what, &ByHand::Retry, "It is queued.")
     }
-    let what =
-        format!("Job {job} ({}) goes back to the queue at once, for every host.", full_name(&entry.job));
-    if !may(paper, &what, yes)? {
-        return Ok(Done::Not);
-    }
-    settle(queue, job, &ByHand::Retry, "It is queued.", paper)
-}
 
-/// Takes a job out of the queue for good.
-pub(super) fn remove(
-    queues: &Queues,
-    job: JobId,
-    yes: bool,
-    paper: &mut Paper<'_>,
-) -> Result<Done, ToolError> {
-    let Some((queue, entry)) = stored(queues, job, paper)? else { return Ok(Done::Not) };
-    let more = match &entry.place {
-        Place::Claimed { handler, host, .. } => {
-            format!(
-                " {handler} on host {host} stops preparing it; a VM on which it runs stays until the job ends."
-            )
-        }
-        Place::Queued | Place::Held { .. } | Place::Running => String::new(),
-    };
-    let what = format!(
-        "Job {job} ({}) leaves the queue for good. At GitHub it goes on waiting until it is cancelled there.{more}",
-        full_name(&entry.job)
-    );
-    if !may(paper, &what, yes)? {
-        return Ok(Done::Not);
-    }
-    settle(queue, job, &ByHand::Remove, "It is removed.", paper)
-}
-
-/// Cancels the job's run at GitHub, with the credentials of the config.
-pub(super) fn cancel(
-    queues: &Queues,
-    job: JobId,
-    yes: bool,
-    paper: &mut Paper<'_>,
-) -> Result<Done, ToolError> {
-    let Some((queue, entry)) = stored(queues, job, paper)? else { return Ok(Done::Not) };
-    let job_facts = &entry.job;
-    let Some(section) = queue.handlers.iter().find(|section| section.scope.covers(job_facts)) else {
-        let why = format!(
-            "no handler of this config has credentials for {}; run this on a host that has one",
-            full_name(job_facts)
-        );
-        return Err(ToolError::Failed(why));
-    };
-    let what = format!(
-        "The whole run {} of {} is cancelled at GitHub, with every job in it: GitHub knows nothing smaller.",
-        job_facts.run_id,
-        full_name(job_facts)
-    );
-    if !may(paper, &what, yes)? {
-        return Ok(Done::Not);
-    }
-    let client = Client::new(&section.github, &section.limits)
-        .map_err(|error| ToolError::Failed(error.to_string()))?;
-    // Before the call: whoever asks afterwards must find who it was, also if we are cut off now.
-    let said = ByHand::Say(CANCELLED_BY_HAND.to_owned());
-    queue.store.by_hand(job, &said).map_err(|error| ToolError::store(&error, &queue.name))?;
-    let repository = Repository { owner: &job_facts.owner, repo: &job_facts.repo };
-    let answer = client.cancel_run(repository, job_facts.run_id, &Ear::deaf());
-    match answer.map_err(|error| ToolError::Failed(format!("GitHub did not cancel the run: {error}")))? {
-        Cancellation::Accepted => {
-            paper.line("GitHub cancels it; the job leaves the queue when GitHub says that it is over.")?;
-            Ok(Done::Well)
-        }
-        Cancellation::AlreadyOver => {
-            paper.line("GitHub says that the run is over already.")?;
-            Ok(Done::Well)
-        }
-        Cancellation::Refused(refusal) => {
-            let needed = refusal.permission.map(|needed| format!(" (it needs the permission {needed})"));
-            Err(ToolError::Failed(format!(
-                "GitHub refuses: {} {}{}",
-                refusal.status,
-                refusal.message,
-                needed.unwrap_or_default()
-            )))
-        }
-    }
-}
-
-fn stored<'a>(
-    queues: &'a Queues,
-    job: JobId,
-    paper: &mut Paper<'_>,
-) -> Result<Option<(&'a Queue, Entry)>, ToolError> {
-    match queues.find(job)? {
-        Some((queue, dossier)) => match dossier.entry {
-            Some(entry) => Ok(Some((queue, entry))),
-            None => {
-                paper.line(&format!("Job {job} has ended."))?;
-                Ok(None)
+    /// Takes a job out of the queue for good.
+    pub(super) fn remove(mut self) -> Result<Done, ToolError> {
+        let Some((queue, entry)) = self.stored()? else { return Ok(Done::Not) };
+        let more = match &entry.place {
+            Place::Claimed { handler, host, .. } => {
+                format!(
+                    " {handler} on host {host} stops preparing it; a VM on which it runs stays until the job ends."
+                )
             }
-        },
-        None => {
-            not_there(queues, job, paper)?;
-            Ok(None)
-        }
+            Place::Queued | Place::Held { .. } | Place::Running => String::new(),
+        };
+        let what = format!(
+            "Job {} ({}) leaves the queue for good. At GitHub it goes on waiting until it is cancelled there.{more}",
+            self.job,
+            full_name(&entry.job)
+        );
+        self.settle(queue, &what, &ByHand::Remove, "It is removed.")
     }
-}
 
-fn settle(
-    queue: &Queue,
-    job: JobId,
-    what: &ByHand,
-    done: &str,
-    paper: &mut Paper<'_>,
-) -> Result<Done, ToolError> {
-    match queue.store.by_hand(job, what).map_err(|error| ToolError::store(&error, &queue.name))? {
-        true => {
-            paper.line(done)?;
-            Ok(Done::Well)
+    /// Cancels the job's run at GitHub, with the credentials of the config.
+    pub(super) fn cancel(mut self) -> Result<Done, ToolError> {
+        let Some((queue, entry)) = self.stored()? else { return Ok(Done::Not) };
+        let job = &entry.job;
+        let Some(section) = queue.handlers.iter().find(|section| section.scope.covers(job)) else {
+            let why = format!(
+                "no handler of this config has credentials for {}; run this on a host that has one",
+                full_name(job)
+            );
+            return Err(ToolError::Failed(why));
+        };
+        let what = format!(
+            "The whole run {} of {} is cancelled at GitHub, with every job in it: GitHub knows nothing smaller.",
+            job.run_id,
+            full_name(job)
+        );
+        if !may(self.paper, &what, self.yes)? {
+            return Ok(Done::Not);
         }
-        false => {
-            paper.line("It has moved on meanwhile; nothing was done.")?;
+        let client = Client::new(&section.github, &section.limits)
+            .map_err(|error| ToolError::Failed(error.to_string()))?;
+        // Before the call: whoever asks afterwards must find who it was, also if we are cut off now.
+        let said = ByHand::Say(CANCELLED_BY_HAND.to_owned());
+        queue.store.by_hand(self.job, &said).map_err(|error| ToolError::store(&error, &queue.name))?;
+        let repository = Repository { owner: &job.owner, repo: &job.repo };
+        let answer = client.cancel_run(repository, job.run_id, &Ear::deaf());
+        match answer.map_err(|error| ToolError::Failed(format!("GitHub did not cancel the run: {error}")))? {
+            Cancellation::Accepted => self
+                .paper
+                .line("GitHub cancels it; the job leaves the queue when GitHub says that it is over.")?,
+            Cancellation::AlreadyOver => self.paper.line("GitHub says that the run is over already.")?,
+            Cancellation::Refused(refusal) => return Err(refused(&refusal)),
+        }
+        Ok(Done::Well)
+    }
+
+    /// The job's entry, and the queue that has it; said where there is none.
+    fn stored(&mut self) -> Result<Option<(&'a Queue, Entry)>, ToolError> {
+        let Some((queue, dossier)) = self.queues.find(self.job)? else {
+            not_there(self.queues, self.job, self.paper)?;
+            return Ok(None);
+        };
+        if dossier.entry.is_none() {
+            self.paper.line(&format!("Job {} has ended.", self.job))?;
+        }
+        Ok(dossier.entry.map(|entry| (queue, entry)))
+    }
+
+    /// Asks whether it shall be, then does it.
+    fn settle(&mut self, queue: &Queue, what: &str, change: &ByHand, done: &str) -> Result<Done, ToolError> {
+        if !may(self.paper, what, self.yes)? {
+            return Ok(Done::Not);
+        }
+        if queue.store.by_hand(self.job, change).map_err(|error| ToolError::store(&error, &queue.name))? {
+            self.paper.line(done)?;
+            Ok(Done::Well)
+        } else {
+            self.paper.line("It has moved on meanwhile; nothing was done.")?;
             Ok(Done::Not)
         }
     }
+}
+
+fn refused(refusal: &Refusal) -> ToolError {
+    let needed = refusal.permission.as_ref().map(|needed| format!(" (it needs the permission {needed})"));
+    let (status, message) = (refusal.status, &refusal.message);
+    ToolError::Failed(format!("GitHub refuses: {status} {message}{}", needed.unwrap_or_default()))
 }
 
 fn full_name(job: &Job) -> String {
