@@ -1,5 +1,6 @@
 //! Several hosts on one Redis: each a real process with a home, a host id and an `anka` of its own, and one GitHub for all.
 
+mod blame;
 mod cuts;
 mod deaths;
 mod hosts;
