@@ -12,6 +12,7 @@ mod outages;
 mod proxy;
 mod rooms;
 mod scopes;
+mod scraped;
 mod swaps;
 
 use crate::support::{LIMIT, World};

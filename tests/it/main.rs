@@ -34,6 +34,7 @@ mod lost;
 mod metrics;
 mod mounts;
 mod neighbours;
+mod prometheus;
 mod proxy;
 mod queue;
 mod redeliver;
