@@ -47,6 +47,7 @@ mod runners;
 mod secrets;
 mod service;
 mod signals;
+mod soak;
 mod stages;
 mod support;
 mod sweep;

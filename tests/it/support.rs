@@ -348,6 +348,11 @@ impl Anklet {
         self.log.lines.lock().unwrap().0.clone()
     }
 
+    /// All lines so far, which are forgotten: for runs whose log does not fit into memory.
+    pub(crate) fn take_lines(&self) -> Vec<Line> {
+        std::mem::take(&mut self.log.lines.lock().unwrap().0)
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let status =
             Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status().unwrap();
