@@ -30,7 +30,7 @@ enum ToolError {
     #[error("{0}")]
     Failed(String),
     /// Nobody was there to be asked.
-    #[error("nobody can be asked here; write --yes if you mean it")]
+    #[error("nobody can be asked here, so nothing was done; write --yes if you mean it")]
     NotAsked,
     /// The standard output is closed: the reader has seen enough.
     #[error("cannot write: {0}")]

@@ -146,7 +146,8 @@ pub(super) fn drain(environment: &Environment, yes: bool, paper: &mut Paper<'_>)
         paper.line("This host is drained already; `anklet resume` ends that.")?;
         return Ok(Done::Well);
     }
-    let what = "The handlers of this host take no new jobs; jobs that run go on. `anklet resume` ends that.";
+    let what =
+        "The handlers of this host will take no new jobs; jobs that run go on. `anklet resume` ends that.";
     if !may(paper, what, yes)? {
         return Ok(Done::Not);
     }
@@ -166,7 +167,7 @@ pub(super) fn resume(environment: &Environment, yes: bool, paper: &mut Paper<'_>
         paper.line("This host is not drained.")?;
         return Ok(Done::Well);
     }
-    if !may(paper, "The handlers of this host take jobs again.", yes)? {
+    if !may(paper, "The handlers of this host will take jobs again.", yes)? {
         return Ok(Done::Not);
     }
     match fs::remove_file(&file) {
