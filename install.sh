@@ -24,7 +24,8 @@ Usage: install.sh [--version V] [--prefix P] [--service] [--dry-run] [--replace]
        install.sh --uninstall [--prefix P] [--dry-run]
 
   --version V   install this version instead of the latest
-  --prefix P    install to P/bin and P/share instead of the first writable of /usr/local and ~/.local
+  --prefix P    install to P/bin and P/share instead of where it is, else the first writable of
+                /usr/local and ~/.local
   --service     also start Anklet at every boot: on macOS a LaunchAgent of this user, whose VMs are used; on Linux, as root, a systemd unit
   --dry-run     say what would be done, and do nothing
   --replace     also replace an anklet that this script has not installed, such as the Go program; it is kept as anklet.old
@@ -97,6 +98,17 @@ is_writable() {
     [ -d "$folder" ] && [ -w "$folder" ]
 }
 
+# Where it is already, so that an upgrade makes no second one. A service of a Mac needs one that its user may write.
+find_installed() {
+    for folder in /usr/local ${HOME:+"$HOME/.local"}; do
+        [ -e "$folder/$receipt" ] || continue
+        prefix=$folder
+        [ -n "$is_service" ] && [ ! -w "$folder/bin" ] || return 0
+    done
+    prefix=''
+    return 1
+}
+
 choose_prefix() {
     if [ -n "$prefix" ]; then
         case $prefix in
@@ -104,10 +116,10 @@ choose_prefix() {
             *) prefix=$(pwd)/$prefix ;;
         esac
         prefix=${prefix%/}
+    elif find_installed; then
+        :
     elif [ -n "$is_uninstalling" ]; then
-        # Where the receipt is.
         prefix=/usr/local
-        [ -e "$prefix/$receipt" ] || [ -z "${HOME:-}" ] || [ ! -e "$HOME/.local/$receipt" ] || prefix=$HOME/.local
     elif is_writable /usr/local/bin && is_writable /usr/local/share/man; then
         prefix=/usr/local
     elif [ -n "${HOME:-}" ]; then

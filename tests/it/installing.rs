@@ -89,6 +89,25 @@ fn without_a_home_a_prefix_is_enough() {
     assert!(output.status.success() && !bench.prefix("bin/anklet").exists(), "{}", text(&output));
 }
 
+/// Whoever installed for itself alone, and upgrades as root, gets no second one.
+#[test]
+fn an_upgrade_goes_where_the_old_one_is() {
+    if Path::new("/usr/local/share/anklet/installed").exists() {
+        println!("SKIPPED: Anklet is installed on this machine");
+        return;
+    }
+    let bench = Bench::new();
+    let own = bench.at(".local");
+    let run = |arguments: &[&str]| bench.command(Path::new(SCRIPT), arguments).output().unwrap();
+    let output = run(&["--version", VERSION, "--prefix", own.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output));
+    let output = run(&["--version", VERSION, "--dry-run"]);
+    let would = format!("  {}\n", own.join("bin/anklet").display());
+    assert!(output.status.success() && text(&output).contains(&would), "{}", text(&output));
+    let output = run(&["--uninstall"]);
+    assert!(output.status.success() && !own.join("bin/anklet").exists(), "{}", text(&output));
+}
+
 #[test]
 fn the_prefix_may_be_a_link() {
     let bench = Bench::new();
