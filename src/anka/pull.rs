@@ -208,7 +208,7 @@ impl Anka {
         let call = Call::new("delete", self.timeouts.delete).word("--yes").value(uuid)?;
         match self.ask_under(call, lock, ear) {
             Ok(_) | Err(VmError::NotFound { .. }) => {
-                self.uses.forget(uuid, |_| true);
+                self.uses.forget(uuid);
                 Ok(())
             }
             Err(error) => Err(error),

@@ -79,13 +79,10 @@ impl Uses {
         known
     }
 
-    /// Forgets a template that was deleted; and clones of earlier processes that `is_listed` does not know.
-    pub(crate) fn forget(&self, template: &str, is_listed: impl Fn(&VmName) -> bool) {
+    /// Forgets a template that was deleted.
+    pub(crate) fn forget(&self, template: &str) {
         self.change(|document| {
             document.templates.remove(&key(template));
-            for known in document.templates.values_mut() {
-                known.vms.retain(|vm, process| is_listed(vm) || !process_is_gone(process));
-            }
         });
     }
 
@@ -143,7 +140,7 @@ mod tests {
         let known = uses.of("AAAA", |_| false);
         assert_eq!((known.n_clones, known.vms.into_keys().collect::<Vec<_>>()), (2, vec![two.clone()]));
         assert_eq!(uses.of("bbbb", |_| true), TemplateUse::default());
-        uses.forget("aaaa", |_| true);
+        uses.forget("aaaa");
         assert_eq!(uses.of("aaaa", |_| true), TemplateUse::default());
     }
 

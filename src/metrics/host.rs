@@ -1,10 +1,9 @@
 //! The host as the pages show it, measured while a page is made.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use sysinfo::{CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 
 /// Two looks at the processors must be this far apart to tell anything; a page that comes sooner shows the last figure.
 const CPU_LOOK: Duration = Duration::from_millis(250);
@@ -76,9 +75,10 @@ impl HostMeter {
     }
 }
 
-/// The disk of the root folder.
+/// The disk of the root folder. Only that is asked about: an answer about a share of the network may never come.
 fn root_disk() -> Used {
-    let disks = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage());
-    let root = disks.iter().find(|disk| disk.mount_point() == Path::new("/"));
-    root.map_or(Used::default(), |disk| Used { total: disk.total_space(), available: disk.available_space() })
+    rustix::fs::statvfs("/").map_or(Used::default(), |disk| Used {
+        total: disk.f_blocks.saturating_mul(disk.f_frsize),
+        available: disk.f_bavail.saturating_mul(disk.f_frsize),
+    })
 }
