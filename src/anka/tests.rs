@@ -190,7 +190,7 @@ cat "$HOME/input"; echo configured-secret >&2; exit 3"#,
     for name in ["words", "env"] {
         assert!(!bench.read(name).contains("AABBCC"), "{name}");
     }
-    assert_eq!(error.to_string(), "test ended with exit code 3 in the guest: ***\\n***");
+    assert_eq!(error.to_string(), "test ended with exit code 3 in the guest: *** | ***");
     assert!(!format!("{error:?}").contains("AABBCC"));
 }
 
