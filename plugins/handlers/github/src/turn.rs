@@ -24,9 +24,12 @@ impl Worker {
     pub(crate) fn turns(&mut self) {
         let mut state_line = StateLine::default();
         let mut is_first = true;
+        // On a quiet queue there is nothing that others could have found out.
+        let mut is_quiet = false;
         while !self.is_ending() {
             if let Some(wait) = self.reason_to_wait(&mut state_line) {
                 self.idle(wait);
+                is_quiet = false;
                 continue;
             }
             // Signals sent before the claim below are answered by it.
@@ -35,7 +38,7 @@ impl Worker {
                 handler: self.section.name.clone(),
                 host: self.host.id().clone(),
                 scope: self.section.scope.clone(),
-                pass: self.passed(),
+                pass: self.passed(is_quiet),
                 // Others' claims may look run out only because everybody was down; they get their time to come back.
                 take_over: self.started_at.elapsed() > self.section.claim_life,
                 claim_life: self.section.claim_life,
@@ -45,6 +48,7 @@ impl Worker {
                 n_asked.set(n_asked.get() + 1);
                 store.claim(&want)
             });
+            is_quiet = false;
             match claimed {
                 // Asked twice, the second answer may be about a claim of this life, whose first answer was lost.
                 Ok(Ok(ClaimAnswer::Claimed(claim))) if claim.resumed && is_first && n_asked.get() == 1 => {
@@ -53,9 +57,12 @@ impl Worker {
                 Ok(Ok(ClaimAnswer::Claimed(claim))) => self.work(*claim),
                 Ok(Ok(ClaimAnswer::Nothing { next_due })) => {
                     self.status(Status::Idle);
-                    self.idle(next_due.unwrap_or(Duration::MAX).min(self.until_starving()));
+                    let is_woken = self.idle(next_due.unwrap_or(Duration::MAX).min(self.until_starving()));
+                    is_quiet = next_due.is_none() && !is_woken;
                 }
-                Ok(Err(_)) => self.idle(Duration::from_secs(1)),
+                Ok(Err(_)) => {
+                    self.idle(Duration::from_secs(1));
+                }
                 Err(Unanswered) => return,
             }
             is_first = false;
@@ -63,9 +70,9 @@ impl Worker {
     }
 
     /// The groups that are none of this handler's for now.
-    fn passed(&self) -> Vec<Group> {
+    fn passed(&self, is_quiet: bool) -> Vec<Group> {
         let verdicts = &self.desk.verdicts;
-        if self.store.is_shared() && verdicts.is_hearing_due(self.limits().idle_look) {
+        if self.store.is_shared() && !is_quiet && verdicts.is_hearing_due(self.limits().idle_look) {
             match self.store.notices(NEEDS) {
                 Ok(notices) => verdicts.hear(&notices),
                 Err(error) => debug!(error:% = error; "the store does not tell what others found out"),
@@ -129,18 +136,21 @@ impl Worker {
         })
     }
 
-    /// Waits for news, for at most `wait` and never longer than an idle look may take.
-    fn idle(&mut self, wait: Duration) {
+    /// Waits for news, for at most `wait` and never longer than an idle look may take; true if news came.
+    fn idle(&mut self, wait: Duration) -> bool {
         let longest = match self.section.sleep_interval {
             Duration::ZERO => self.limits().idle_look,
             interval => interval.min(self.limits().idle_look),
         };
         select! {
-            recv(self.signals) -> _ => {}
-            recv(self.freed) -> _ => self.mood.on_freed_slot(),
-            recv(self.drain.closed()) -> _ => {}
-            recv(self.interrupt.closed()) -> _ => {}
-            recv(after(wait.min(longest))) -> _ => {}
+            recv(self.signals) -> _ => true,
+            recv(self.freed) -> _ => {
+                self.mood.on_freed_slot();
+                true
+            }
+            recv(self.drain.closed()) -> _ => true,
+            recv(self.interrupt.closed()) -> _ => true,
+            recv(after(wait.min(longest))) -> _ => false,
         }
     }
 

@@ -206,3 +206,17 @@ fn a_lost_answer_is_no_try() {
     assert_eq!((claims.len(), claims[0].facts["attempts"].as_str()), (1, "0"));
     life.stop();
 }
+
+/// While nothing is queued there is nothing to learn of others either, so that an idle fleet costs its store little.
+#[test]
+fn a_quiet_queue_is_asked_for_jobs_only() {
+    let world = World::new(Limits { idle_look: ms(20), ..short() });
+    let life = world.start();
+    let asked = |verb| world.store.n_calls(verb);
+    world.wait_for("ten idle looks", || asked(StoreVerb::Claim) >= 10);
+    assert!(asked(StoreVerb::Notices) <= 1, "{} looks at what others found out", asked(StoreVerb::Notices));
+    let job = world.queue(world.job());
+    world.run_to_its_end(job);
+    assert!(asked(StoreVerb::Notices) >= 2, "news of a job is a reason to hear others");
+    life.stop();
+}
