@@ -446,9 +446,14 @@ fn a_long_queue_is_asked_quickly() {
         let questions =
             [(vec!["status"], "100000 waiting"), (vec!["why", &last], "number 100000 of its template")];
         for ((arguments, answer), limit) in questions.into_iter().zip(limits) {
-            let began_at = Instant::now();
             let said = says(&world, &arguments);
-            let took = began_at.elapsed();
+            // The quickest of a few: on a busy machine each of them waits for its turn.
+            let tries = [(); 5].map(|()| {
+                let began_at = Instant::now();
+                tool(&world, &arguments);
+                began_at.elapsed()
+            });
+            let took = tries.into_iter().min().unwrap();
             let memory = peak_memory(&world, &arguments);
             println!("in Redis: {in_redis}, {arguments:?}: {took:?}, {memory} KiB at the most");
             assert!(said.contains(answer), "{said}");
