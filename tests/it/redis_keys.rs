@@ -1,6 +1,9 @@
 //! What lies in Redis beside the queues: the document that tells the fleet of a process.
 
+use std::time::{Duration, Instant};
+
 use redis::{Client, Commands, Connection};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::redis_servers::server::TestServer;
@@ -130,4 +133,28 @@ fn a_queue_in_a_file_may_tell_of_itself_too_and_what_dies_leaves_its_document() 
     });
     anklet.kill();
     assert!(redis.connect().exists::<_, bool>("anklet/metrics/acme/RECEIVER").unwrap());
+}
+
+/// Prometheus waits for ten seconds; that the store is away has to be on the page by then.
+#[test]
+fn a_scrape_is_answered_while_the_store_is_away() {
+    let world = World::new();
+    let redis = Server::start();
+    let anklet = world.start(&redis.config(&world, 1));
+    let port = crate::metrics::port_of(&anklet);
+    let scrape = || {
+        let began_at = Instant::now();
+        let page = crate::metrics::get(port, "/metrics").1;
+        (page, began_at.elapsed())
+    };
+    assert!(scrape().0.contains("anklet_store_up{queue=\"acme\"} 1"));
+    for how in [Signal::STOP, Signal::KILL] {
+        redis.0.signal(how);
+        anklet.wait_for("the store away on the page", || {
+            let (page, took) = scrape();
+            assert!(took < Duration::from_secs(10), "{how:?}: {took:?}");
+            page.contains("anklet_store_up{queue=\"acme\"} 0")
+        });
+    }
+    anklet.kill();
 }
