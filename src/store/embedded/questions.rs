@@ -15,7 +15,7 @@ use rusqlite::{OptionalExtension, params};
 use super::document::{Spot, StoredJob, VERSION};
 use super::fail::Fail;
 use super::groups::group_of;
-use super::tables::{Tx, read_job, to_json, unsigned};
+use super::tables::{Tx, to_json, unsigned};
 use crate::store::signals::Signal;
 
 /// Notices that have come down and are removed with each one that is put up.
@@ -56,19 +56,6 @@ impl Tx<'_> {
     fn due_jobs(&self) -> Result<Vec<StoredJob>, Fail> {
         let sql = "SELECT seq, grp, version, doc FROM jobs WHERE queue = ?1 AND due IS NOT NULL AND due <= ?2 AND version <= ?3 ORDER BY due LIMIT 1000";
         self.jobs_of(sql, params![self.queue, self.now.0, VERSION])
-    }
-
-    fn jobs_of(&self, sql: &str, of: impl rusqlite::Params) -> Result<Vec<StoredJob>, Fail> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(of)?;
-        let mut jobs = Vec::new();
-        while let Some(row) = rows.next()? {
-            match read_job(row) {
-                Err(Fail::Newer { version, .. }) => self.warn_of_newer(version),
-                job => jobs.push(job?),
-            }
-        }
-        Ok(jobs)
     }
 
     pub(super) fn list(&self, spot: Asked, limit: usize) -> Result<Vec<Entry>, Fail> {

@@ -81,14 +81,17 @@ impl Tx<'_> {
 
     /// All claimed jobs; there are at most as many as handlers.
     pub(super) fn claimed(&self) -> Result<Vec<StoredJob>, Fail> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, grp, version, doc FROM jobs WHERE queue = ?1 AND handler IS NOT NULL ORDER BY age, seq",
-        )?;
-        let mut rows = statement.query([self.queue])?;
+        let sql = "SELECT seq, grp, version, doc FROM jobs WHERE queue = ?1 AND handler IS NOT NULL ORDER BY age, seq";
+        self.jobs_of(sql, [self.queue])
+    }
+
+    /// The jobs of these rows, but for those of a newer version: they are another's, who can read them.
+    pub(super) fn jobs_of(&self, sql: &str, of: impl rusqlite::Params) -> Result<Vec<StoredJob>, Fail> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(of)?;
         let mut jobs = Vec::new();
         while let Some(row) = rows.next()? {
             match read_job(row) {
-                // It is another's, who can read it.
                 Err(Fail::Newer { version, .. }) => self.warn_of_newer(version),
                 job => jobs.push(job?),
             }
@@ -142,39 +145,20 @@ impl Tx<'_> {
         let vm = hold.and_then(|hold| hold.vm.as_ref()).map(VmName::as_str);
         let quiet = if hold.is_some() { None } else { Some(job.quiet_since.0) };
         let doc = to_json(job)?;
-        match job.row {
-            Some(row) => self.execute(
-                "UPDATE jobs SET version = ?2, age = ?3, grp = ?4, due = ?5, handler = ?6, vm = ?7, avoids = ?8, quiet = ?9, doc = ?10 WHERE seq = ?1",
-                params![
-                    row.seq,
-                    job.version,
-                    job.age().0,
-                    group,
-                    due,
-                    handler,
-                    vm,
-                    avoids(job, self.now)?,
-                    quiet,
-                    doc
-                ],
-            )?,
-            None => self.execute(
-                "INSERT INTO jobs (queue, job, version, age, grp, due, handler, vm, avoids, quiet, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-                params![
-                    self.queue,
-                    job.job.id.0.cast_signed(),
-                    job.version,
-                    job.age().0,
-                    group,
-                    due,
-                    handler,
-                    vm,
-                    avoids(job, self.now)?,
-                    quiet,
-                    doc
-                ],
-            )?,
-        }
+        let seq = job.row.map(|row| row.seq);
+        let sql = match seq {
+            Some(_) => {
+                "UPDATE jobs SET version = ?4, age = ?5, grp = ?6, due = ?7, handler = ?8, vm = ?9, avoids = ?10, quiet = ?11, doc = ?12 WHERE seq = ?1"
+            }
+            None => {
+                "INSERT INTO jobs (queue, job, version, age, grp, due, handler, vm, avoids, quiet, doc) VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
+            }
+        };
+        let (id, age, avoids) = (job.job.id.0.cast_signed(), job.age().0, avoids(job, self.now)?);
+        self.execute(
+            sql,
+            params![seq, self.queue, id, job.version, age, group, due, handler, vm, avoids, quiet, doc],
+        )?;
         let left = job.row.and_then(|row| row.group);
         self.point("job placed");
         if left != group {
