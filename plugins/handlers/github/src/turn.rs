@@ -24,7 +24,7 @@ impl Worker {
     pub(crate) fn turns(&mut self) {
         let mut state_line = StateLine::default();
         let mut is_first = true;
-        // On a quiet queue there is nothing that others could have found out.
+        // On a quiet queue there is nothing new that others could have found out.
         let mut is_quiet = false;
         while !self.is_ending() {
             if let Some(wait) = self.reason_to_wait(&mut state_line) {
@@ -72,7 +72,7 @@ impl Worker {
     /// The groups that are none of this handler's for now.
     fn passed(&self, is_quiet: bool) -> Vec<Group> {
         let verdicts = &self.desk.verdicts;
-        if self.store.is_shared() && !is_quiet && verdicts.is_hearing_due(self.limits().idle_look) {
+        if self.store.is_shared() && verdicts.is_hearing_due(self.limits().idle_look, is_quiet) {
             match self.store.notices(NEEDS) {
                 Ok(notices) => verdicts.hear(&notices),
                 Err(error) => debug!(error:% = error; "the store does not tell what others found out"),

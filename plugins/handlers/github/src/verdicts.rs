@@ -53,9 +53,11 @@ impl Verdicts {
         own.chain(heard).cloned().collect()
     }
 
-    /// Whether it is time to hear again what others found out.
-    pub(crate) fn is_hearing_due(&self, every: Duration) -> bool {
-        self.lock().heard_at.is_none_or(|heard_at| heard_at.elapsed() >= every)
+    /// Whether it is time to hear again what others found out. While the queue is quiet there is nothing that could be new, only old.
+    pub(crate) fn is_hearing_due(&self, every: Duration, is_quiet: bool) -> bool {
+        let inside = self.lock();
+        let is_of_use = !is_quiet || !inside.heard.is_empty();
+        inside.heard_at.is_none_or(|heard_at| is_of_use && heard_at.elapsed() >= every)
     }
 
     /// What the processes of the queue found out: the sizes of groups.
@@ -113,5 +115,31 @@ impl Verdicts {
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anklet_plugin_api::time::Moment;
+
+    use super::*;
+
+    /// What another process found out ends with it: a group must not be passed by for ever because nothing happens.
+    #[test]
+    fn a_quiet_queue_is_asked_only_whether_what_was_heard_still_holds() {
+        let verdicts = Verdicts::default();
+        let is_due = |is_quiet| verdicts.is_hearing_due(Duration::ZERO, is_quiet);
+        assert!(is_due(true), "nothing was ever heard");
+        verdicts.hear(&[]);
+        assert_eq!((is_due(true), is_due(false)), (false, true));
+        let group =
+            Group { owner: "acme".to_owned(), repo: "app".to_owned(), template: "T".to_owned(), tag: None };
+        let need = VmSize { cpu_cores: 4, memory_bytes: 1 << 30 };
+        let key = format!("{NEEDS}{}", serde_json::to_string(&group).unwrap());
+        let text = serde_json::to_string(&need).unwrap();
+        verdicts.hear(&[Notice { key, text, since: Moment(0), until: Moment(1) }]);
+        assert!(is_due(true));
+        verdicts.hear(&[]);
+        assert!(!is_due(true));
     }
 }
