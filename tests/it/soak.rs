@@ -18,6 +18,8 @@ const CHECKPOINTS: [usize; 3] = [100, 1_000, 10_000];
 const N_AT_ONCE: usize = 20;
 /// What memory may have grown since the first checkpoint, in percent.
 const GROWTH_LIMIT: u64 = 10;
+/// And beside that, in KiB: what a look at the hook's log takes for a moment when it is at its longest, which the allocator keeps.
+const LONGEST_LOOK: u64 = 2 << 10;
 /// How long connections that are kept for a next call may stay.
 const SETTLING: Duration = Duration::from_secs(90);
 
@@ -87,7 +89,7 @@ fn soak(world: &World, redis: Option<&Server>, config: &str) {
         assert!(kept.iter().all(|n_kept| *n_kept == n_jobs as u64), "{kept:?} of {n_jobs} ended jobs");
         let (first_held, first_memory) = first.get_or_insert_with(|| (soak.held(), memory));
         assert_eq!(&held, first_held, "after {n_jobs} jobs");
-        let most = *first_memory + *first_memory * GROWTH_LIMIT / 100;
+        let most = *first_memory + *first_memory * GROWTH_LIMIT / 100 + LONGEST_LOOK;
         assert!(memory <= most, "{first_memory} KiB after the first jobs, then {memory} KiB");
     }
     soak.anklet.stop();
