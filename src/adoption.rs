@@ -22,6 +22,7 @@ use anklet_plugin_api::job::{News, Phase};
 use anklet_plugin_api::name::PluginName;
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
+use anklet_plugin_api::sorted::{map_of, sort_by};
 use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::{Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
@@ -88,7 +89,7 @@ impl Adoption {
     ) -> Self {
         let queues = server.queues().iter().map(|queue| (queue.clone(), server.queue(queue)));
         let handlers = handlers.map(|section| (section.name.clone(), section.scope.clone()));
-        Self { keys: server.keys(), queues: queues.collect(), host, desk, handlers: handlers.collect(), look }
+        Self { keys: server.keys(), queues: map_of(queues), host, desk, handlers: map_of(handlers), look }
     }
 
     /// Before a handler starts, so that it finds the VM that it had under the Go program among its records, and watches its job on.
@@ -147,7 +148,7 @@ impl Adoption {
         if let Some(document) = self.working_among(&keys)? {
             return Ok(Found::Working(document));
         }
-        lists.sort();
+        sort_by(&mut lists, Ord::cmp);
         for list in lists {
             match self.adopt_list(&list, stop) {
                 Err(error) if error.is_refusal() => {

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use anklet_plugin_api::host::{Host, HostError, Reservation, RunningVm, WaitsForRoom};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::sorted::set_of;
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{VmRecord, VmSize};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -329,7 +330,7 @@ impl State {
     /// The VMs that something is reserved for, each once.
     fn names<'a>(&'a self, others: &'a Others) -> BTreeSet<&'a str> {
         let ours = self.reserved.iter().map(|(vm, _)| vm);
-        ours.chain(others.reserved.iter().map(|reserved| &reserved.vm)).map(VmName::as_str).collect()
+        set_of(ours.chain(others.reserved.iter().map(|reserved| &reserved.vm)).map(VmName::as_str))
     }
 
     /// What is reserved on this host.

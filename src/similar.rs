@@ -1,5 +1,7 @@
 //! Which of the known names is most like one that is not known: for errors that help.
 
+use anklet_plugin_api::sorted::sort_by_key;
+
 /// Longer than any name by far; comparing would only cost time.
 const MOST_BYTES: usize = 200;
 
@@ -16,7 +18,7 @@ pub(crate) fn most_similar<'a, T: PartialEq>(
         texts.map(|text| distance(&text.to_lowercase(), &name)).min().unwrap_or(usize::MAX)
     };
     let mut ranked: Vec<_> = items.iter().map(|item| (far(item), item)).collect();
-    ranked.sort_by_key(|(distance, _)| *distance);
+    sort_by_key(&mut ranked, |(distance, _)| *distance);
     let mut found: Vec<&T> = Vec::new();
     for (_, item) in ranked {
         if found.len() < n_wanted && !found.contains(&item) {

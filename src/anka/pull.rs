@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::name::VmName;
+use anklet_plugin_api::sorted::sort_by;
 use anklet_plugin_api::vm::{ImageSource, ReadyImage, RemoteImage, VmError, VmListed};
 use log::{info, warn};
 
@@ -198,7 +199,7 @@ impl Anka {
                 }
             }
         }
-        deletable.sort_by(|one, other| {
+        sort_by(&mut deletable, |one, other| {
             (one.n_clones, &one.used_at, &one.uuid).cmp(&(other.n_clones, &other.used_at, &other.uuid))
         });
         Ok(deletable)

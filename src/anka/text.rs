@@ -4,6 +4,7 @@
 //! characters on the way out; never an option on the way in.
 
 use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::sorted::sort_by_key;
 
 /// Words of a secret shorter than this are too common to be masked by themselves.
 const MASKED_WORD_BYTES: usize = 8;
@@ -17,7 +18,7 @@ pub(crate) fn mask<'a>(text: &str, secrets: impl IntoIterator<Item = &'a Secret>
     }
     hidden.retain(|part| !part.is_empty());
     // A secret that is the beginning of another must not leave the other's end behind.
-    hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    sort_by_key(&mut hidden, |part| std::cmp::Reverse(part.len()));
     let mut masked = text.to_string();
     for part in hidden {
         if masked.contains(part) {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use anklet_plugin_api::sorted::map_of;
+
 /// The variables and the home folder, as they were at start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -24,7 +26,7 @@ impl Environment {
     #[allow(clippy::disallowed_methods)]
     pub(crate) fn of_this_process() -> Self {
         let home = std::env::home_dir().filter(|home| home.is_absolute());
-        Self { variables: std::env::vars_os().collect(), home }
+        Self { variables: map_of(std::env::vars_os()), home }
     }
 
     /// An environment of these variables; the home folder is that of `HOME`.

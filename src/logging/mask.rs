@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock};
 
 use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::sorted::sort_by_key;
 
 /// A shorter secret would hide parts of ordinary words.
 const LEAST_CHARACTERS: usize = 6;
@@ -29,7 +30,7 @@ fn add(hidden: &mut Vec<String>, secret: &str) {
         }
     }
     // A secret within another goes last, or the rest of the longer one would stay.
-    hidden.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    sort_by_key(hidden, |part| std::cmp::Reverse(part.len()));
 }
 
 /// The text without the secrets.

@@ -180,7 +180,9 @@ fn items(documents: &[Document]) -> impl Iterator<Item = (&str, Value)> {
 
 /// `/metrics/v1?format=json`.
 fn by_name(documents: &[Document]) -> String {
-    Value::Object(items(documents).map(|(name, item)| (name.to_owned(), item)).collect()).to_string()
+    let mut by_name = Map::new();
+    by_name.extend(items(documents).map(|(name, item)| (name.to_owned(), item)));
+    Value::Object(by_name).to_string()
 }
 
 /// `/metrics/v2?format=json`.

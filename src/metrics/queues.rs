@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anklet_plugin_api::job::Group;
 use anklet_plugin_api::presence::{Because, HANDLER_PREFIX, PauseReason, Presence};
 use anklet_plugin_api::scope::{Scope, same};
+use anklet_plugin_api::sorted::sort_by_key;
 use anklet_plugin_api::store::{Store, StoreError, Survey};
 
 use super::tally::{N_TEMPLATES, OTHER, short};
@@ -109,7 +110,7 @@ fn view(survey: &Survey, handlers: &[Presence]) -> QueueView {
 /// Templates come from strangers' labels: only those with the most jobs are named.
 fn bound(templates: &mut BTreeMap<String, TemplateView>) {
     let mut by_jobs: Vec<_> = std::mem::take(templates).into_iter().collect();
-    by_jobs.sort_by_key(|(_, view)| std::cmp::Reverse(view.n_jobs));
+    sort_by_key(&mut by_jobs, |(_, view)| std::cmp::Reverse(view.n_jobs));
     for (n, (name, view)) in by_jobs.into_iter().enumerate() {
         if n < N_TEMPLATES {
             templates.insert(name, view);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anklet_plugin_api::job::Job;
 use anklet_plugin_api::name::{HostId, PluginName};
 use anklet_plugin_api::presence::{HANDLER_PREFIX, PauseReason, Presence, RECEIVER_PREFIX, Verdict};
+use anklet_plugin_api::sorted::sort_by;
 use anklet_plugin_api::store::{Entry, Notice, Place, Spot, Survey};
 use anklet_plugin_api::time::Moment;
 
@@ -112,7 +113,7 @@ fn seen(notices: Vec<Notice>, own_host: Option<&HostId>) -> Vec<Seen> {
         Some(Seen { presence, since: notice.since, is_gone })
     };
     let mut seen: Vec<_> = notices.into_iter().filter_map(read).collect();
-    seen.sort_by(|one, other| {
+    sort_by(&mut seen, |one, other| {
         let key = |seen: &Seen| (seen.presence.host_name.clone(), seen.presence.plugin.clone());
         key(one).cmp(&key(other))
     });

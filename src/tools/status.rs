@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anklet_plugin_api::presence::PauseReason;
+use anklet_plugin_api::sorted::{sort_by, sort_by_key};
 use anklet_plugin_api::store::{Entry, Place};
 use anklet_plugin_api::time::Moment;
 use serde::Serialize;
@@ -161,13 +162,13 @@ fn templates(facts: &Facts) -> Vec<TemplateStatus> {
         repositories.push(format!("{}/{}", group.owner, group.repo));
     }
     let shown = |((template, tag), (jobs, oldest_at, mut repositories)): (_, (u64, Moment, Vec<String>))| {
-        repositories.sort();
+        sort_by(&mut repositories, String::cmp);
         repositories.dedup();
         let oldest_seconds = facts.at.since(oldest_at).as_secs();
         TemplateStatus { template, tag, repositories, jobs, oldest_at: shown(oldest_at), oldest_seconds }
     };
     let mut templates: Vec<_> = templates.into_iter().map(shown).collect();
-    templates.sort_by_key(|template| std::cmp::Reverse(template.jobs));
+    sort_by_key(&mut templates, |template| std::cmp::Reverse(template.jobs));
     templates
 }
 

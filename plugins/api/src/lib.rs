@@ -20,6 +20,7 @@ pub mod presence;
 pub mod report;
 pub mod scope;
 pub mod section;
+pub mod sorted;
 pub mod stop;
 pub mod store;
 pub mod time;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anklet_plugin_api::job::{Job, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::sorted::map_of;
 use anklet_plugin_api::store::{Claim, ClaimKey, Entry, Place, Taken, Transition};
 use anklet_plugin_api::time::Moment;
 use serde::{Deserialize, Serialize};
@@ -274,7 +275,7 @@ impl StoredJob {
             history: self.history,
             claimed_until: hold.as_ref().map(|hold| hold.expires_at),
             vm: hold.and_then(|hold| hold.vm),
-            avoided_by: avoids.map(|(host, view)| (host, view.avoid_until)).collect(),
+            avoided_by: map_of(avoids.map(|(host, view)| (host, view.avoid_until))),
         }
     }
 

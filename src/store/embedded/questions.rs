@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anklet_plugin_api::job::{Group, JobId};
+use anklet_plugin_api::sorted::sort_by_key;
 use anklet_plugin_api::store::{
     Ahead, ByHand, Dossier, Ended, Entry, JobSignal, Notice, Spot as Asked, Survey, Waiting,
 };
@@ -64,7 +65,7 @@ impl Tx<'_> {
             Asked::Queued => {
                 let mut jobs = self.oldest_queued(n_jobs)?;
                 jobs.extend(self.due_jobs()?);
-                jobs.sort_by_key(|job| (job.age(), job.row.map(|row| row.seq)));
+                sort_by_key(&mut jobs, |job| (job.age(), job.row.map(|row| row.seq)));
                 jobs.truncate(limit);
                 return Ok(jobs.into_iter().map(|job| job.into_entry(self.now)).collect());
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anklet_plugin_api::job::{JobId, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::sorted::map_of;
 use anklet_plugin_api::store::ClaimKey;
 use anklet_plugin_api::time::Moment;
 use log::warn;
@@ -212,12 +213,8 @@ pub(super) fn to_json(document: &impl serde::Serialize) -> Result<String, Fail> 
 
 /// The hosts that leave the job alone for now, as JSON; none for most jobs.
 fn avoids(job: &StoredJob, now: Moment) -> Result<Option<String>, Fail> {
-    let hosts: BTreeMap<&HostId, Moment> = job
-        .hosts
-        .iter()
-        .filter(|(_, view)| view.avoid_until > now)
-        .map(|(host, view)| (host, view.avoid_until))
-        .collect();
+    let avoiding = job.hosts.iter().filter(|(_, view)| view.avoid_until > now);
+    let hosts = map_of(avoiding.map(|(host, view)| (host.clone(), view.avoid_until)));
     if hosts.is_empty() { Ok(None) } else { to_json(&hosts).map(Some) }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use anklet_plugin_api::job::{Conclusion, Group, Job, JobId, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::sorted::sort_by;
 use anklet_plugin_api::store::{
     Ahead, Claim, ClaimKey, Counts, Dossier, Ended, Entry, Notice, Place, Survey, Transition, Waiting,
 };
@@ -179,8 +180,11 @@ impl Fields {
     }
 
     fn avoids(&self) -> Read<BTreeMap<HostId, Moment>> {
-        let pairs = self.list("avoids").chunks_exact(2);
-        pairs.map(|pair| Ok((HostId::new(text(&pair[0])?), Moment(number(&text(&pair[1])?)?)))).collect()
+        let mut avoids = BTreeMap::new();
+        for pair in self.list("avoids").chunks_exact(2) {
+            avoids.insert(HostId::new(text(&pair[0])?), Moment(number(&text(&pair[1])?)?));
+        }
+        Ok(avoids)
     }
 
     fn group(base: &Value) -> Read<Group> {
@@ -286,7 +290,7 @@ pub(super) fn notices(value: &Value) -> Read<Vec<Notice>> {
         Ok(Notice { key: text(key)?, text: text(what)?, since, until })
     };
     let mut notices: Vec<_> = list.iter().map(read).collect::<Read<_>>()?;
-    notices.sort_by(|one, other| one.key.cmp(&other.key));
+    sort_by(&mut notices, |one, other| one.key.cmp(&other.key));
     Ok(notices)
 }
 

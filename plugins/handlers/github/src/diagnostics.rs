@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use log::{Level, debug, info, log_enabled};
 
 use anklet_plugin_api::section::Secret;
+use anklet_plugin_api::sorted::sort_by;
 use anklet_plugin_api::store::Claim;
 use anklet_plugin_api::vm::{GuestRun, Stage, VmVerb};
 
@@ -151,7 +152,7 @@ fn keep_newest(parent: &Path, n_kept: usize) -> io::Result<()> {
             tries.push((modified_at, entry.path()));
         }
     }
-    tries.sort();
+    sort_by(&mut tries, Ord::cmp);
     for (_, path) in tries.iter().rev().skip(n_kept) {
         let _ = fs::remove_dir_all(path);
     }

@@ -14,6 +14,7 @@ use anklet_plugin_api::host::Host;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::{PluginName, VmName};
 use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::sorted::set_of;
 use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmRecord};
@@ -118,7 +119,7 @@ impl Janitor {
             };
             let Ok(Ok(mut records)) = ask(&[]) else { continue };
             records.retain(|record| record.host != *self.host.id());
-            let names: BTreeSet<_> = records.iter().map(|record| record.vm.clone()).collect();
+            let names = set_of(records.iter().map(|record| record.vm.clone()));
             if let Some(before) = self.forsaken.get(&site.section.queue) {
                 records.retain(|record| before.contains(&record.vm));
                 records.iter().for_each(tell_forsaken);

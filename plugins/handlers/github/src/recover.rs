@@ -1,6 +1,5 @@
 //! At the start: what an earlier life of this handler left behind is finished, watched on or undone, before anything new is taken.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use log::{error, info, warn};
@@ -8,6 +7,7 @@ use log::{error, info, warn};
 use anklet_plugin_api::host::RunningVm;
 use anklet_plugin_api::job::Phase;
 use anklet_plugin_api::report::Status;
+use anklet_plugin_api::sorted::{map_of, sort_by_key};
 use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmListed, VmRecord};
@@ -39,8 +39,7 @@ impl Worker {
         let Ok(stored) = self.patiently(ear, |store| store.vms(self.host.id()))? else {
             return Ok(Vec::new());
         };
-        let mut records: BTreeMap<_, _> =
-            stored.into_iter().map(|record| (record.vm.clone(), record)).collect();
+        let mut records = map_of(stored.into_iter().map(|record| (record.vm.clone(), record)));
         let mut ledger = self.host.records().unwrap_or_else(|error| {
             error!(error:% = error; "cannot read the ledger file");
             Vec::new()
@@ -68,7 +67,7 @@ impl Worker {
     /// Deals with the records of an earlier life. A handler has one claim at most: that is seen through, perhaps for hours, once all other records
     /// are left to the janitor.
     pub(crate) fn recover(&mut self, mut records: Vec<VmRecord>) {
-        records.sort_by_key(|record| record.stage != Stage::Running);
+        sort_by_key(&mut records, |record| record.stage != Stage::Running);
         let mut held = None;
         for record in records {
             if self.interrupt.is_closed() {

@@ -1,7 +1,7 @@
 //! The sweep: asks GitHub about jobs that nobody holds and of which nothing was heard, so that a webhook that never came costs time and
 //! no job. One process sweeps each scope of a queue, with one call for a run, whatever the number of its jobs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use log::{debug, error, info, warn};
@@ -9,6 +9,7 @@ use log::{debug, error, info, warn};
 use anklet_plugin_api::job::{Job, JobId, News, Phase};
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::scope::Scope;
+use anklet_plugin_api::sorted::set_of;
 use anklet_plugin_api::store::{Leased, Place, Silence, Source};
 
 use anklet_github::error::ClientError;
@@ -123,7 +124,7 @@ impl Sweep {
             }
         };
         debug!(workflowJobRunID = run.0, jobs = jobs.len(); "asked GitHub about a run of which nothing is heard");
-        let listed: BTreeSet<JobId> = states.iter().map(|state| state.job.id).collect();
+        let listed = set_of(states.iter().map(|state| state.job.id));
         for state in states {
             if !state.status.is_held_back() {
                 let mut news = state.news();
@@ -271,6 +272,7 @@ fn tell(site: &Worker, news: &News) -> Result<(), Unanswered> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
     use anklet_plugin_api::fake::memory::MemoryStore;

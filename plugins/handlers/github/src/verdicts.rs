@@ -8,6 +8,7 @@ use anklet_plugin_api::host::Host;
 use anklet_plugin_api::job::Group;
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::name::PluginName;
+use anklet_plugin_api::sorted::map_of;
 use anklet_plugin_api::store::Notice;
 use anklet_plugin_api::vm::VmSize;
 
@@ -67,7 +68,7 @@ impl Verdicts {
             Some((serde_json::from_str(group).ok()?, serde_json::from_str(&notice.text).ok()?))
         };
         let mut inside = self.lock();
-        (inside.heard, inside.heard_at) = (notices.iter().filter_map(read).collect(), Some(Instant::now()));
+        (inside.heard, inside.heard_at) = (map_of(notices.iter().filter_map(read)), Some(Instant::now()));
     }
 
     /// When a group that is passed by now has waited long enough.

@@ -13,6 +13,7 @@ use anklet_github::deliveries::Delivery;
 use anklet_github::error::ClientError;
 use anklet_github::wire::Webhook;
 use anklet_plugin_api::job::{News, Phase};
+use anklet_plugin_api::sorted::sort_by_key;
 use anklet_plugin_api::store::{Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
 
@@ -85,7 +86,7 @@ impl Redeliverer {
             }
         }
         let mut arrived: Vec<_> = arrived.into_values().collect();
-        arrived.sort_by_key(|delivery| (delivery.delivered_at, delivery.id));
+        sort_by_key(&mut arrived, |delivery| (delivery.delivered_at, delivery.id));
         Ok(arrived)
     }
 

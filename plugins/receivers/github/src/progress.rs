@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use anklet_plugin_api::sorted::sort_by_key;
 use anklet_plugin_api::time::Moment;
 
 /// Deliveries that are noted as failed at most: a note is a short text. After a restart the log is read again for the others.
@@ -101,7 +102,7 @@ impl Progress {
     /// The oldest of what has not arrived, and when the first was sent that is not among them.
     fn oldest_failed(&self, most: usize) -> (Vec<(&String, &Failed)>, Option<Moment>) {
         let mut failed: Vec<_> = self.failed.iter().collect();
-        failed.sort_by_key(|(_, failed)| (failed.since, failed.id));
+        sort_by_key(&mut failed, |(_, failed)| (failed.since, failed.id));
         let left_out = failed.get(most).map(|(_, failed)| failed.since);
         failed.truncate(most);
         (failed, left_out)

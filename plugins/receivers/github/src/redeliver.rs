@@ -21,6 +21,7 @@ use anklet_plugin_api::heartbeat::Heartbeats;
 use anklet_plugin_api::job::{News, Phase};
 use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::log_context::Context;
+use anklet_plugin_api::sorted::sort_by_key;
 use anklet_plugin_api::stop::Stop;
 use anklet_plugin_api::store::{Lease, Leased, Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
@@ -211,9 +212,9 @@ impl Redeliverer {
     /// Asks for what has not arrived, oldest first; how many that were. Where it is too much for one look, what was asked for less often comes first.
     fn ask_for_failed(&self, progress: &mut Progress, known: &mut Known) -> Result<usize, Cut> {
         let mut due: Vec<_> = progress.failed.clone().into_iter().collect();
-        due.sort_by_key(|(_, failed)| (failed.n_asked, failed.since, failed.id));
+        sort_by_key(&mut due, |(_, failed)| (failed.n_asked, failed.since, failed.id));
         due.truncate(MOST_REDELIVERIES);
-        due.sort_by_key(|(_, failed)| (failed.since, failed.id));
+        sort_by_key(&mut due, |(_, failed)| (failed.since, failed.id));
         let mut n_asked = 0;
         for (guid, failed) in due {
             match self.ask_for(&guid, &failed, known)? {
