@@ -268,16 +268,30 @@ impl RedisStore {
         args: &impl Serialize,
         read: impl Fn(Value) -> Result<T, Unreadable>,
     ) -> Result<T, StoreError> {
-        let args = args::to_json(args);
+        let mut answer = None;
+        self.run_verb(verb, &args::to_json(args), &mut |value| {
+            answer = Some(read(value)?);
+            Ok(())
+        })?;
+        Ok(answer.expect("a reply that was read is an answer"))
+    }
+
+    /// The part of a verb that is the same for all, whatever they answer.
+    fn run_verb(
+        &self,
+        verb: &'static Verb,
+        args: &str,
+        read: &mut dyn FnMut(Value) -> Result<(), Unreadable>,
+    ) -> Result<(), StoreError> {
         let mut last = (String::new(), String::new());
         for _ in 0..N_BROKEN {
-            let (reply, newer) = self.send(verb, &args)?;
+            let (reply, newer) = self.send(verb, args)?;
             if newer > VERSION {
                 self.warn_of_newer(newer);
             }
             last = match reply {
                 Reply::Done(value) => match read(value) {
-                    Ok(answer) => return Ok(answer),
+                    Ok(()) => return Ok(()),
                     Err(unreadable) => self.set_aside(verb, unreadable)?,
                 },
                 Reply::Lost => return Err(StoreError::Lost),

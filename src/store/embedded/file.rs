@@ -23,6 +23,9 @@ use crate::store::signals::Listeners;
 /// Verbs that share a flush at most: the first of them waits for all.
 const N_BATCH: usize = 64;
 
+/// A verb without its answer: so there is one transaction for all of them, whatever they answer.
+type Verb<'a> = dyn FnMut(&mut Tx<'_>) -> Result<(), Fail> + 'a;
+
 pub(super) struct QueueFile {
     inside: Mutex<Inside>,
     /// Threads on their way to the lock. Whoever is counted here will commit, or leave it to another who is.
@@ -62,14 +65,18 @@ impl QueueFile {
         queue: i64,
         mut verb: impl FnMut(&mut Tx<'_>) -> Result<T, Fail>,
     ) -> Result<T, Fail> {
+        answered(&mut verb, |verb| self.run_verb(queue, verb))
+    }
+
+    fn run_verb(&self, queue: i64, verb: &mut Verb<'_>) -> Result<(), Fail> {
         self.n_waiting.fetch_add(1, Ordering::SeqCst);
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         self.n_waiting.fetch_sub(1, Ordering::SeqCst);
         inside.begin()?;
         // A panic must not keep the others of the batch from their commit.
-        let caught = catch_unwind(AssertUnwindSafe(|| self.run_in(&mut inside, queue, &mut verb)));
-        let answer = match caught {
-            Ok(answer) => answer,
+        let caught = catch_unwind(AssertUnwindSafe(|| self.run_in(&mut inside, queue, verb)));
+        let outcome = match caught {
+            Ok(outcome) => outcome,
             Err(panic) => {
                 let undone = inside.undo_verb();
                 // Ours is the panic; how the others' verbs ended they hear from the batch.
@@ -77,13 +84,13 @@ impl QueueFile {
                 resume_unwind(panic);
             }
         };
-        let so_far = match &answer {
+        let so_far = match &outcome {
             // SQLite has undone more than this verb: the whole batch ends as it did.
             Err(Fail::Sql(failure)) if inside.connection.is_autocommit() => Err(failure.clone()),
             _ => Ok(()),
         };
         self.settle(inside, so_far)?;
-        answer
+        outcome
     }
 
     /// Runs a verb that only reads. Beside a daemon it holds no lock, so that a long question keeps nobody from writing.
@@ -92,18 +99,22 @@ impl QueueFile {
         queue: i64,
         mut verb: impl FnMut(&mut Tx<'_>) -> Result<T, Fail>,
     ) -> Result<T, Fail> {
+        answered(&mut verb, |verb| self.ask_verb(queue, verb))
+    }
+
+    fn ask_verb(&self, queue: i64, verb: &mut Verb<'_>) -> Result<(), Fail> {
         if self.lock.is_none() {
             let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
             inside.execute("BEGIN")?;
-            let answer = verb(&mut self.tx(&inside.connection, queue));
+            let outcome = verb(&mut self.tx(&inside.connection, queue));
             inside.execute("ROLLBACK")?;
-            match answer {
+            match outcome {
                 // Setting it aside is for the other way.
                 Err(Fail::Broken(_)) => {}
-                answer => return answer,
+                outcome => return outcome,
             }
         }
-        self.run(queue, verb)
+        self.run_verb(queue, verb)
     }
 
     /// Commits the batch, or leaves that to the next in line and waits.
@@ -126,27 +137,22 @@ impl QueueFile {
         if is_clean { Ok(()) } else { batch.wait().map_err(Fail::Sql) }
     }
 
-    fn run_in<T>(
-        &self,
-        inside: &mut Inside,
-        queue: i64,
-        verb: &mut impl FnMut(&mut Tx<'_>) -> Result<T, Fail>,
-    ) -> Result<T, Fail> {
+    fn run_in(&self, inside: &mut Inside, queue: i64, verb: &mut Verb<'_>) -> Result<(), Fail> {
         if let Some(open) = &mut inside.open {
             open.n_verbs += 1;
         }
         loop {
             inside.execute("SAVEPOINT verb")?;
             let mut tx = self.tx(&inside.connection, queue);
-            let answer = verb(&mut tx);
+            let outcome = verb(&mut tx);
             let signals = tx.signals;
-            match answer {
-                Ok(answer) => {
+            match outcome {
+                Ok(()) => {
                     inside.execute("RELEASE verb")?;
                     if let Some(open) = &mut inside.open {
                         open.signals.extend(signals.into_iter().map(|signal| (queue, signal)));
                     }
-                    return Ok(answer);
+                    return Ok(());
                 }
                 Err(Fail::Broken(broken)) => {
                     inside.undo_verb().map_err(Fail::Sql)?;
@@ -198,4 +204,17 @@ impl QueueFile {
             failpoint(name);
         }
     }
+}
+
+/// Has the verb run by `run`, as often as that wants; its last answer.
+fn answered<T>(
+    verb: &mut impl FnMut(&mut Tx<'_>) -> Result<T, Fail>,
+    run: impl FnOnce(&mut Verb<'_>) -> Result<(), Fail>,
+) -> Result<T, Fail> {
+    let mut answer = None;
+    run(&mut |tx| {
+        answer = Some(verb(tx)?);
+        Ok(())
+    })?;
+    Ok(answer.expect("a verb that went well has answered"))
 }

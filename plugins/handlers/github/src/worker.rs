@@ -213,17 +213,31 @@ impl Worker {
         ear: &Ear<'_>,
         verb: impl Fn(&dyn Store) -> Result<T, StoreError>,
     ) -> Result<Result<T, Gone>, Unanswered> {
+        let mut answer = None;
+        self.repeat(ear, &mut |store| {
+            answer = Some(verb(store)?);
+            Ok(())
+        })?;
+        Ok(answer.ok_or(Gone))
+    }
+
+    /// Ends well with the verb, and with a claim or a document that is not there: then the verb has not answered.
+    fn repeat(
+        &self,
+        ear: &Ear<'_>,
+        verb: &mut dyn FnMut(&dyn Store) -> Result<(), StoreError>,
+    ) -> Result<(), Unanswered> {
         let mut n_failures = 0;
         loop {
             let tried_at = Instant::now();
             match verb(&*self.store) {
-                Ok(answer) => {
+                Ok(()) => {
                     if n_failures > 0 {
                         info!(failures = n_failures; "the store answers again");
                     }
-                    return Ok(Ok(answer));
+                    return Ok(());
                 }
-                Err(StoreError::Lost | StoreError::Broken { .. }) => return Ok(Err(Gone)),
+                Err(StoreError::Lost | StoreError::Broken { .. }) => return Ok(()),
                 Err(error @ StoreError::Away { .. }) => {
                     if n_failures == 0 {
                         warn!(error:% = error; "unable to access database");
