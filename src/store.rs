@@ -4,6 +4,7 @@ pub(crate) mod embedded;
 pub(crate) mod metered;
 pub(crate) mod redis;
 mod signals;
+pub(crate) mod vm_document;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ use log::{error, warn};
 use serde_json::{Map, Value, json};
 
 use crate::host::files::{self, Durability};
+use crate::store::vm_document;
 
 const VMS: &str = "vms";
 
@@ -29,13 +30,10 @@ impl Ledger {
     /// Writes a record in the place of the one with its name. Only under the lock.
     pub(crate) fn record(&self, record: &VmRecord) -> Result<(), HostError> {
         let mut ledger = self.load()?;
-        let written = serde_json::to_value(record).map_err(|error| self.failed("write", error.into()))?;
         let vms = vms_of(&mut ledger);
-        let mut merged = vms.get(record.vm.as_str()).map(unknown_fields).unwrap_or_default();
-        if let Value::Object(fields) = written {
-            merged.extend(fields);
-        }
-        vms.insert(record.vm.as_str().to_string(), Value::Object(merged));
+        let document = vm_document::in_place_of(vms.get(record.vm.as_str()), record);
+        let document = document.map_err(|error| self.failed("write", error.into()))?;
+        vms.insert(record.vm.as_str().to_string(), Value::Object(document));
         self.save(&ledger)
     }
 
@@ -101,19 +99,6 @@ fn vms_of(ledger: &mut Map<String, Value>) -> &mut Map<String, Value> {
         Value::Object(vms) => vms,
         _ => unreachable!("it was made an object above"),
     }
-}
-
-/// The fields of a stored record that this version does not know, and so must not drop. What it knows is what it would
-/// write for that record.
-fn unknown_fields(stored: &Value) -> Map<String, Value> {
-    let Value::Object(fields) = stored else { return Map::new() };
-    let known = serde_json::from_value::<VmRecord>(stored.clone()).and_then(serde_json::to_value);
-    let known = known.unwrap_or_default();
-    fields
-        .iter()
-        .filter(|(key, _)| known.get(*key).is_none())
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }
 
 #[cfg(test)]

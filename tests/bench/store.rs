@@ -10,6 +10,7 @@ mod store {
     pub(crate) mod embedded;
     pub(crate) mod redis;
     mod signals;
+    pub(crate) mod vm_document;
 }
 #[path = "../../src/store/redis/tests/server.rs"]
 #[allow(clippy::duplicate_mod, reason = "the store's own tests have it too")]

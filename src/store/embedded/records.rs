@@ -8,23 +8,21 @@ use anklet_plugin_api::store::{ClaimKey, Lease, Leased};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
 use rusqlite::{OptionalExtension, Row, Rows, params};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::document::VERSION;
 use super::fail::{Broken, Fail, Kind};
-use super::tables::{Tx, to_json, unsigned};
+use super::tables::{Tx, to_json, unsigned, unwritable};
+use crate::store::vm_document;
 
 /// Tombstones removed at most with each one that is written.
 const N_PRUNED: i64 = 8;
 
-#[derive(Serialize, Deserialize)]
 struct StoredVm {
     version: u32,
-    #[serde(flatten)]
     record: VmRecord,
-    #[serde(flatten)]
-    extra: Map<String, Value>,
+    /// Both, and what a later version wrote beside them.
+    document: Value,
 }
 
 impl Tx<'_> {
@@ -61,9 +59,11 @@ impl Tx<'_> {
     /// Writes a record in the place of the one with its name, whose unknown fields stay.
     pub(super) fn write_vm(&self, record: &VmRecord) -> Result<(), Fail> {
         let known = self.stored_vm(&record.vm)?;
-        let (version, extra) =
-            known.map_or((VERSION, Map::new()), |known| (known.version.max(VERSION), known.extra));
-        let doc = to_json(&StoredVm { version, record: record.clone(), extra })?;
+        let version = known.as_ref().map_or(VERSION, |known| known.version.max(VERSION));
+        let document = vm_document::in_place_of(known.as_ref().map(|known| &known.document), record);
+        let mut document = document.map_err(unwritable)?;
+        document.insert("version".to_owned(), version.into());
+        let doc = to_json(&document)?;
         self.execute(
             "INSERT INTO vms (queue, vm, host, doc) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (queue, vm) DO UPDATE SET host = excluded.host, doc = excluded.doc",
@@ -178,21 +178,20 @@ impl Tx<'_> {
 
 /// Reads the columns `id, doc`.
 fn read_vm(row: &Row<'_>) -> Result<StoredVm, Fail> {
-    #[derive(Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
     let id: i64 = row.get(0)?;
-    let doc = match row.get_ref(1)?.as_str() {
-        Ok(doc) => doc,
-        Err(error) => return Err(Fail::Broken(Broken { kind: Kind::Vm, row: id, why: error.to_string() })),
-    };
-    serde_json::from_str(doc).map_err(|error| match serde_json::from_str(doc) {
-        Ok(Versioned { version }) if version > VERSION => {
-            Fail::Newer { what: format!("the VM record in row {id}"), version }
+    let broken = |why: String| Fail::Broken(Broken { kind: Kind::Vm, row: id, why });
+    let text = row.get_ref(1)?.as_str().map_err(|error| broken(error.to_string()))?;
+    let document: Value = serde_json::from_str(text).map_err(|error| broken(error.to_string()))?;
+    let version =
+        document.get("version").and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok());
+    let version = version.ok_or_else(|| broken("it tells no version".to_owned()))?;
+    match serde_json::from_value(document.clone()) {
+        Ok(record) => Ok(StoredVm { version, record, document }),
+        Err(_) if version > VERSION => {
+            Err(Fail::Newer { what: format!("the VM record in row {id}"), version })
         }
-        _ => Fail::Broken(Broken { kind: Kind::Vm, row: id, why: error.to_string() }),
-    })
+        Err(error) => Err(broken(error.to_string())),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

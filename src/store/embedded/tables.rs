@@ -207,8 +207,11 @@ pub(super) fn unsigned(row: &Row<'_>, column: impl rusqlite::RowIndex) -> rusqli
 }
 
 pub(super) fn to_json(document: &impl serde::Serialize) -> Result<String, Fail> {
-    serde_json::to_string(document)
-        .map_err(|error| Fail::Sql(rusqlite::Error::ToSqlConversionFailure(Box::new(error)).into()))
+    serde_json::to_string(document).map_err(unwritable)
+}
+
+pub(super) fn unwritable(error: serde_json::Error) -> Fail {
+    Fail::Sql(rusqlite::Error::ToSqlConversionFailure(Box::new(error)).into())
 }
 
 /// The hosts that leave the job alone for now, as JSON; none for most jobs.
