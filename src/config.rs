@@ -37,13 +37,10 @@ mod yaml;
 #[derive(Debug)]
 pub(crate) struct Config {
     /// The file it came from.
-    #[allow(dead_code)]
     pub(crate) file: PathBuf,
-    /// `log`. Checked from the first version on; splitting comes later.
-    #[allow(dead_code)]
+    /// `log`.
     pub(crate) log: LogSettings,
-    /// `metrics`. Checked from the first version on; the page comes later.
-    #[allow(dead_code)]
+    /// `metrics`.
     pub(crate) metrics: MetricsSettings,
     /// `host`.
     pub(crate) host: HostSettings,
