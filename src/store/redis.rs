@@ -431,7 +431,8 @@ impl Store for RedisStore {
     }
 
     fn renew(&self, keys: &[ClaimKey]) -> Result<Vec<ClaimKey>, StoreError> {
-        let args = args::RenewArgs { keys: keys.iter().map(args::KeyArgs::from).collect() };
+        let mark = self.may_take_over(self.server.options.claim_life);
+        let args = args::RenewArgs { keys: keys.iter().map(args::KeyArgs::from).collect(), mark };
         let lost = self.run(&scripts::RENEW, &args, |value| reply::places(&value))?;
         Ok(lost.into_iter().filter_map(|place| keys.get(place).cloned()).collect())
     }

@@ -129,6 +129,7 @@ macro_rules! store_conformance {
                 a_renewal_after_the_mark_keeps_the_claim
                 a_marked_claim_is_taken_when_it_has_run_out
                 whoever_renews_a_lease_marks_claims
+                whoever_renews_a_claim_marks_others
                 a_late_holder_succeeds_and_renews
                 a_late_holder_may_end_its_claim
                 nothing_is_marked_or_taken_unasked

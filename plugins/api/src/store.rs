@@ -77,6 +77,9 @@ pub trait Store: Send + Sync {
     fn look(&self, key: &ClaimKey) -> Result<ClaimView, StoreError>;
 
     /// Prolongs claims to their life from now on; answers those that do not hold any more.
+    ///
+    /// Whoever holds claims or a lease also marks the late claims of all scopes as [`Store::claim`] does, but takes none: so the marks are old when a
+    /// busy handler becomes free. A store does not let it while its own connection has not been back for the life of a claim.
     fn renew(&self, keys: &[ClaimKey]) -> Result<Vec<ClaimKey>, StoreError>;
 
     /// Ends a claim; the job goes back to its group, or is held until it is due. If GitHub has completed it meanwhile, it is
@@ -151,9 +154,7 @@ pub trait Store: Send + Sync {
 
     /// Takes or renews the lease on a name (a plugin's, a hook's) for `life`. A lease whose holder is another process of the same host that
     /// has ended (`lease.predecessor_is_gone`) is taken at once; any other is respected until it runs out.
-    ///
-    /// Whoever has a lease also marks the claims of all scopes as [`Store::claim`] does, but takes none: so the marks are old when a busy handler
-    /// becomes free. A store does not let it while its own connection has not been back for `lease.life`.
+    /// A lease that is taken or renewed marks late claims as [`Store::renew`] does.
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError>;
 
     /// Gives a lease up, if this holder has it.

@@ -66,6 +66,7 @@ impl Tx<'_> {
                 Err(fail) => return Err(fail),
             }
         }
+        self.mark_late()?;
         Ok(lost)
     }
 

@@ -172,6 +172,8 @@ impl<'a> From<&'a ClaimKey> for KeyArgs<'a> {
 #[derive(Serialize)]
 pub(super) struct RenewArgs<'a> {
     pub(super) keys: Vec<KeyArgs<'a>>,
+    /// Whether claims that were not renewed in time are marked.
+    pub(super) mark: bool,
 }
 
 #[derive(Serialize)]

@@ -96,6 +96,22 @@ pub fn whoever_renews_a_lease_marks_claims(make: MakeStore<'_>) {
     world.claim_of("c1", &job(1));
 }
 
+/// A busy handler's heartbeat does so too, and more often.
+pub fn whoever_renews_a_claim_marks_others(make: MakeStore<'_>) {
+    let world = world(make);
+    world.queue(&job(1));
+    world.claim("a1");
+    world.queue(&job(2));
+    let busy = world.claim("b1");
+    world.clock.advance(LOOK);
+    for _ in 0..2 {
+        assert_eq!(world.store.renew(std::slice::from_ref(&busy.key)).expect("the store renews"), []);
+        world.clock.advance(RIPE / 2);
+    }
+    world.claim_of("c1", &job(1));
+    world.holds(&busy, &job(2), &busy.phase);
+}
+
 /// A claim is lost only when another took it.
 pub fn a_late_holder_succeeds_and_renews(make: MakeStore<'_>) {
     let world = world(make);

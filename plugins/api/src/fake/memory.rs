@@ -177,7 +177,9 @@ impl Store for MemoryStore {
 
     fn renew(&self, keys: &[ClaimKey]) -> Result<Vec<ClaimKey>, StoreError> {
         self.verb(Verb::Renew, "renew claims", |state, now| {
-            Ok(keys.iter().filter(|key| state.renew(key, now).is_err()).cloned().collect())
+            let lost = keys.iter().filter(|key| state.renew(key, now).is_err()).cloned().collect();
+            state.mark_late(now);
+            Ok(lost)
         })
     }
 

@@ -9,11 +9,7 @@ return main(function()
     end
     call('HSET', key, 'host', a.host, 'process', a.process, 'until', text(now + tonumber(a.life)))
     call('PEXPIRE', key, text(tonumber(a.life) + 86400000))
-    if a.mark then
-        for _, job in ipairs(late_jobs()) do
-            if not job.f.mk then mark(job) end
-        end
-    end
+    mark_late()
     call('HSET', P .. 'hosts', a.host, text(now))
     return ''
 end)

@@ -280,6 +280,14 @@ local function mark(job)
     put_job(job)
 end
 
+-- What everybody does who lives, if the caller's connection lets it.
+local function mark_late()
+    if not a.mark then return end
+    for _, job in ipairs(late_jobs()) do
+        if not job.f.mk then mark(job) end
+    end
+end
+
 -- Keeps a job that goes beside its tombstone, for a day at most.
 local REMEMBERED = 86400000
 local function remember(job)

@@ -1,4 +1,4 @@
--- Prolongs claims; answers the places in the list of those that do not hold any more.
+-- Prolongs claims and marks late ones; answers the places in the list of those that do not hold any more.
 return main(function()
     local gone = {}
     for n, key in ipairs(a.keys) do
@@ -10,5 +10,6 @@ return main(function()
             gone[#gone + 1] = n - 1
         end
     end
+    mark_late()
     return gone
 end)

@@ -53,6 +53,13 @@ impl State {
         oldest(ripe)
     }
 
+    /// Marks all claims that were not renewed in time.
+    pub(super) fn mark_late(&mut self, now: Moment) {
+        for held in self.claims.values_mut().filter(|held| held.look_at() <= now) {
+            held.marked_at.get_or_insert(now);
+        }
+    }
+
     /// The attempt of the old claim stays counted: its handler may have died of this job.
     fn take_over(&mut self, job: JobId, want: &Want, now: Moment) -> ClaimAnswer {
         let old = self.jobs[&job].claimant().cloned().expect("the job is claimed");

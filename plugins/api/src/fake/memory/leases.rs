@@ -38,9 +38,7 @@ impl State {
         let held = HeldLease { host: lease.host.clone(), process: lease.process.clone(), until };
         self.leases.insert(lease.name.clone(), held);
         self.hosts.insert(lease.host.clone(), now);
-        for held in self.claims.values_mut().filter(|held| held.look_at() <= now) {
-            held.marked_at.get_or_insert(now);
-        }
+        self.mark_late(now);
         Leased::Ours
     }
 
