@@ -188,6 +188,7 @@ mod tests {
                 api_url: String::new(),
                 ca_file: None,
                 token: None,
+                token_key: "token",
                 app: None,
             },
             registry_url: None,

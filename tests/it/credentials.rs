@@ -103,7 +103,7 @@ fn an_app_is_understood_however_it_is_given() {
 }
 
 /// What makes an enterprise: two organizations, a classic token for its runners, an App on each organization, and its hook.
-fn enterprise(world: &World) -> String {
+pub(crate) fn enterprise(world: &World) -> String {
     let key = world.home.path().join("app.pem");
     fs::write(&key, keys::APP_KEY).unwrap();
     let url = format!("http://127.0.0.1:{}/jobs/v1/receiver", world.port);
@@ -143,7 +143,7 @@ fn check_callers(world: &World) {
         } else if path.starts_with("/repos/") {
             credential.starts_with("ghs_") && !path.contains("/actions/runners")
                 || credential.starts_with("eyJ") && path.ends_with("/installation")
-        } else if path.starts_with("/app/installations/") {
+        } else if path == "/app" || path.starts_with("/app/installations/") {
             credential.starts_with("eyJ")
         } else {
             path.starts_with("/actions/runner/releases") || path.starts_with("/_fake/")

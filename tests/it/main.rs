@@ -54,5 +54,6 @@ mod sweep;
 mod templates;
 mod terminal;
 mod tools;
+mod trial;
 mod webhooks;
 mod worlds;

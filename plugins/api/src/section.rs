@@ -102,6 +102,8 @@ pub struct GithubAccess {
     pub ca_file: Option<PathBuf>,
     /// `token`: a personal access token.
     pub token: Option<Secret>,
+    /// Where that was read from: `token` or `global_token`. For words to the operator.
+    pub token_key: &'static str,
     /// The GitHub App.
     pub app: Option<AppCredentials>,
 }
@@ -115,6 +117,8 @@ pub struct AppCredentials {
     pub installation_id: Option<u64>,
     /// The PEM text of `private_key`.
     pub private_key: Secret,
+    /// Where that was read from: `private_key` or `global_private_key`. For words to the operator.
+    pub private_key_key: &'static str,
 }
 
 /// `registration_mode`.

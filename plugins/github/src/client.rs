@@ -129,6 +129,11 @@ impl Client {
         self.credentials.shown_for(repository)
     }
 
+    /// Tells clients apart that have different credentials or ask different servers, and shows nothing of them.
+    pub fn fingerprint(&self) -> &str {
+        &self.credentials.fingerprint
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }

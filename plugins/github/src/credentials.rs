@@ -27,6 +27,8 @@ pub(crate) enum Subject<'a> {
 /// What this client has to show.
 pub(crate) struct Credentials {
     api_url: String,
+    /// Differs where anything of the credentials differs.
+    pub(crate) fingerprint: String,
     token: Option<Secret>,
     app: Option<Arc<App>>,
 }
@@ -40,7 +42,8 @@ impl Credentials {
     /// The error says what is wrong with the App's key.
     pub(crate) fn new(access: &GithubAccess) -> Result<Self, String> {
         let app = access.app.as_ref().map(|app| App::shared(&access.api_url, app)).transpose()?;
-        Ok(Self { api_url: access.api_url.clone(), token: access.token.clone(), app })
+        let (api_url, fingerprint) = (access.api_url.clone(), fingerprint(access));
+        Ok(Self { api_url, fingerprint, token: access.token.clone(), app })
     }
 
     /// Where the calls about `subject` are counted: GitHub counts those of a token, of an App itself, and of each of its installations.
@@ -81,6 +84,15 @@ impl Credentials {
             Subject::App => app,
         }
     }
+}
+
+/// A sum over everything that a call could be refused for; what is kept of it need not hold secrets.
+fn fingerprint(access: &GithubAccess) -> String {
+    let token = access.token.as_ref().map(Secret::reveal);
+    let app = access.app.as_ref().map(|app| (&app.id, app.installation_id, app.private_key.reveal()));
+    let all = format!("{:?}", (&access.api_url, token, app));
+    let digest = ring::digest::digest(&ring::digest::SHA256, all.as_bytes());
+    format!("{:x?}", digest.as_ref())
 }
 
 impl Client {

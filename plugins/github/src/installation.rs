@@ -20,9 +20,10 @@ use crate::credentials::Subject;
 use crate::error::{CallName, ClientError, Silence};
 use crate::when::parse_http_date;
 
-const FIND_INSTALLATION: CallName = CallName { method: "GET", path: "/{account}/installation" };
-const LIST_INSTALLATIONS: CallName = CallName { method: "GET", path: "/app/installations" };
-const INSTALLATION_TOKEN: CallName =
+pub(crate) const SEE_APP: CallName = CallName { method: "GET", path: "/app" };
+pub(crate) const FIND_INSTALLATION: CallName = CallName { method: "GET", path: "/{account}/installation" };
+pub(crate) const LIST_INSTALLATIONS: CallName = CallName { method: "GET", path: "/app/installations" };
+pub(crate) const INSTALLATION_TOKEN: CallName =
     CallName { method: "POST", path: "/app/installations/{id}/access_tokens" };
 
 /// A token is replaced this long before its end, so that no call is under way when it comes.
@@ -65,7 +66,7 @@ impl App {
     /// what is wrong with the key.
     pub(crate) fn shared(api_url: &str, credentials: &AppCredentials) -> Result<Arc<Self>, String> {
         static APPS: Mutex<BTreeMap<String, Weak<App>>> = Mutex::new(BTreeMap::new());
-        let AppCredentials { id, installation_id, private_key } = credentials;
+        let AppCredentials { id, installation_id, private_key, private_key_key: _ } = credentials;
         // A fingerprint: what is kept need not hold secrets.
         let key = ring::digest::digest(&ring::digest::SHA256, private_key.reveal().as_bytes());
         let name = format!("{api_url} {id} {installation_id:?} {:x?}", key.as_ref());
@@ -123,6 +124,12 @@ impl Slot {
 }
 
 impl Client {
+    /// Whether GitHub knows the App by its key: well if so, else the error that says why not. For whoever has a GitHub App that is not asked
+    /// for a token yet.
+    pub fn see_app(&self, ear: &Ear) -> Result<(), ClientError> {
+        self.call(&app_call(SEE_APP, "/app".to_owned(), &[]), ear).map(drop)
+    }
+
     /// A token that is good for `call`, for some minutes at least.
     pub(crate) fn installation_token(
         &self,
@@ -196,7 +203,10 @@ impl Client {
             Ok(found.map_or(ControlFlow::Continue(()), |installation| ControlFlow::Break(installation.id)))
         })?;
         found.ok_or_else(|| ClientError::Setup {
-            what: format!("the GitHub App {} is not installed for {account}", app.identity.id()),
+            what: format!(
+                "the GitHub App {} is not installed for {account}: install it there, or mend `app_id`",
+                app.identity.id()
+            ),
         })
     }
 }

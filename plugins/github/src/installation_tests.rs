@@ -132,7 +132,10 @@ fn an_installation_is_looked_for_where_it_may_be() {
 fn an_app_that_is_not_installed_says_where() {
     let server = Server::new([answer(404, "{}"), answer(200, "[]")]);
     let error = see(&client(&server, None, None)).unwrap_err();
-    assert_eq!(error.to_string(), "the GitHub App Iv1.abc is not installed for octo");
+    assert_eq!(
+        error.to_string(),
+        "the GitHub App Iv1.abc is not installed for octo: install it there, or mend `app_id`"
+    );
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod ledger;
 mod memory;
 pub mod observer;
 mod paging;
+pub mod refusal;
 mod retry;
 pub mod runners;
 pub mod shown;

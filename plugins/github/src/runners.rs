@@ -19,7 +19,8 @@ const REGISTRATION_TOKEN: CallName =
     CallName { method: "POST", path: "/{scope}/actions/runners/registration-token" };
 const LIST_RUNNERS: CallName = CallName { method: "GET", path: "/{scope}/actions/runners" };
 const DELETE_RUNNER: CallName = CallName { method: "DELETE", path: "/{scope}/actions/runners/{id}" };
-const LIST_DOWNLOADS: CallName = CallName { method: "GET", path: "/{scope}/actions/runners/downloads" };
+/// Names the call of [`Client::downloads`].
+pub const LIST_DOWNLOADS: CallName = CallName { method: "GET", path: "/{scope}/actions/runners/downloads" };
 
 /// The right to register runners, for an hour.
 #[derive(Clone, Debug)]

@@ -125,12 +125,14 @@ pub(crate) fn access(api_url: &str) -> GithubAccess {
         api_url: api_url.into(),
         ca_file: None,
         token: Some(Secret::new("ghp_secret")),
+        token_key: "token",
         app: None,
     }
 }
 
 pub(crate) fn app(private_key: &str, installation_id: Option<u64>) -> AppCredentials {
-    AppCredentials { id: "Iv1.abc".into(), installation_id, private_key: Secret::new(private_key) }
+    let private_key = Secret::new(private_key);
+    AppCredentials { id: "Iv1.abc".into(), installation_id, private_key, private_key_key: "private_key" }
 }
 
 pub(crate) fn quick_limits() -> Limits {

@@ -102,6 +102,7 @@ const OPERATIONS: &[Operation] = &[
     post("{ro}/hooks/{id}/deliveries/{delivery}/attempts", 202, &[]),
     get("{roe}/installation", &[], &["/id"]),
     get("/users/{user}/installation", &[], &["/id"]),
+    get("/app", &[], &["/id"]),
     get("/app/installations", &["per_page", "page"], &["/0/id", "/0/account/login"]),
     post("/app/installations/{id}/access_tokens", 201, &["/token", "/expires_at"]),
 ];
@@ -205,10 +206,12 @@ fn client(github: &FakeGitHub, token: Option<&str>, with_app: bool) -> Client {
         api_url: github.api_url(),
         ca_file: None,
         token: token.map(Secret::new),
+        token_key: "token",
         app: with_app.then(|| AppCredentials {
             id: "Iv1.abc".to_owned(),
             installation_id: None,
             private_key,
+            private_key_key: "private_key",
         }),
     };
     let limits = Limits { github_retry_first: std::time::Duration::from_millis(5), ..Limits::default() };
@@ -265,6 +268,7 @@ fn every_call_is_an_operation_of_githubs_in_every_scope() {
             let token = (!with_app || name.starts_with("enterprises/")).then_some("ghp_good");
             call_all(&github, &client(&github, token, with_app), &scope, name);
             if with_app {
+                client(&github, token, with_app).see_app(&Ear::deaf()).unwrap();
                 // The other ways to the installation.
                 github.rule(Rule::on("GET", "/orgs/acme/installation").status(404, "Not Found"));
                 let again = client(&github, None, true);

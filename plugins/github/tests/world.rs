@@ -43,12 +43,14 @@ fn client(github: &FakeGitHub, token: Option<&str>, app_id: Option<&str>) -> Cli
         id: id.to_owned(),
         installation_id: None,
         private_key: Secret::new(keys::APP_KEY),
+        private_key_key: "private_key",
     });
     let access = GithubAccess {
         web_url: github.url(),
         api_url: github.api_url(),
         ca_file: None,
         token: token.map(Secret::new),
+        token_key: "token",
         app,
     };
     let limits = Limits { github_retry_first: std::time::Duration::from_millis(5), ..Limits::default() };

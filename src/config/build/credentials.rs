@@ -16,6 +16,8 @@ const MOST_KEY_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Credentials {
     pub(super) token: Option<Secret>,
+    /// Where it was found, if it was.
+    pub(super) token_key: &'static str,
     pub(super) app: Option<AppCredentials>,
 }
 
@@ -33,12 +35,12 @@ pub(super) fn of_plugin(
     let app = app(top, plugin, home, findings);
     let needs_both = matches!(scope, Some(Scope::Enterprise { .. }));
     let has_own_app = app.is_some() && plugin.text("private_key").is_some();
-    let token = match token(plugin, "token", findings) {
-        Some(token) => Some(token),
-        None if has_own_app && !needs_both => None,
-        None => token(top, "global_token", findings),
+    let (token, token_key) = match token(plugin, "token", findings) {
+        Some(token) => (Some(token), "token"),
+        None if has_own_app && !needs_both => (None, "token"),
+        None => (token(top, "global_token", findings), "global_token"),
     };
-    Credentials { token, app }
+    Credentials { token, token_key, app }
 }
 
 fn token(raw: &Raw, key: &str, findings: &mut Findings) -> Option<Secret> {
@@ -68,7 +70,7 @@ fn app(top: &Raw, plugin: &Raw, home: Option<&Path>, findings: &mut Findings) ->
             };
             let installation_id = plugin.whole("installation_id").filter(|id| *id > 0);
             let installation_id = installation_id.and_then(|id| u64::try_from(id).ok());
-            Some(AppCredentials { id: id.to_owned(), installation_id, private_key })
+            Some(AppCredentials { id: id.to_owned(), installation_id, private_key, private_key_key: key })
         }
         (Some(_), None) => {
             let what =

@@ -147,6 +147,7 @@ fn section(
             api_url,
             ca_file: shared.ca_file.clone(),
             token: credentials.token,
+            token_key: credentials.token_key,
             app: credentials.app,
         },
         registry_url: raw.text("registry_url").map(str::to_owned),

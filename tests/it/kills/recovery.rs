@@ -9,14 +9,20 @@ use crate::kills::row::{Row, in_rows};
 use crate::kills::{LONG_MS, Queue, assert_steps};
 use crate::support::{Anklet, World};
 
-/// Nobody can have registered, so that nothing is asked.
-pub(super) const HALF_MADE: Steps =
-    Steps { commands: &[("version", 1), ("license show", 1), ("list", 2), ("delete", 1)], calls: &[] };
+/// Asked before anything is dealt with: are the credentials good?
+const FIRST_QUESTION: (&str, &str) = ("GET", "/repos/acme/app/actions/runners/downloads");
+
+/// Nobody can have registered, so that nothing else is asked.
+pub(super) const HALF_MADE: Steps = Steps {
+    commands: &[("version", 1), ("license show", 1), ("list", 2), ("delete", 1)],
+    calls: &[FIRST_QUESTION],
+};
 
 pub(super) const WAITING: Steps = Steps {
     // What the runner wrote is fetched before its VM goes.
     commands: &[("version", 1), ("license show", 1), ("list", 3), ("run", 1), ("delete", 1)],
     calls: &[
+        FIRST_QUESTION,
         ("GET", "/repos/acme/app/actions/jobs/*"),
         ("GET", "/repos/acme/app/actions/runners"),
         ("DELETE", "/repos/acme/app/actions/runners/*"),
@@ -24,7 +30,7 @@ pub(super) const WAITING: Steps = Steps {
 };
 
 pub(super) const RUNNING: Steps =
-    Steps { commands: WAITING.commands, calls: &[("GET", "/repos/acme/app/actions/jobs/*")] };
+    Steps { commands: WAITING.commands, calls: &[FIRST_QUESTION, ("GET", "/repos/acme/app/actions/jobs/*")] };
 
 pub(super) const ENDED: Steps = RUNNING;
 

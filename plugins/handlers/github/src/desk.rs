@@ -12,7 +12,7 @@ use anklet_plugin_api::job::Image;
 use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::time::Moment;
 
-use crate::hub::KnownArchives;
+use crate::archives::KnownArchives;
 use crate::sources::Sources;
 use crate::verdicts::Verdicts;
 
@@ -39,7 +39,7 @@ impl Default for Desk {
             in_hand: Arc::default(),
             verdicts: Arc::default(),
             sources: Arc::default(),
-            archives: Arc::default(),
+            archives: KnownArchives::default(),
             stale_runners: Arc::default(),
             started_at: Arc::default(),
             left,

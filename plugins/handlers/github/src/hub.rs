@@ -1,10 +1,7 @@
 //! GitHub as the handler uses it: each question once, in the handler's own words.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use log::warn;
+use std::sync::Arc;
+use std::time::Instant;
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::job::{Job, Phase};
@@ -20,25 +17,19 @@ use anklet_github::error::ClientError;
 use anklet_github::jit::{DEFAULT_GROUP, JitAnswer, JitFailure};
 use anklet_github::jobs::Cancellation;
 use anklet_github::observer::CallObserver;
-use anklet_github::runners::{Fence, RunnerDownload};
+use anklet_github::runners::Fence;
 use anklet_github::wire::JobState;
 
-/// GitHub names a new version of the runner every few weeks.
-const ARCHIVE_LIFE: Duration = Duration::from_secs(24 * 3_600);
-/// A GitHub that did not say it is left in peace for this long: the jobs meanwhile need not wait for what most likely is no answer again.
-const ARCHIVE_RETRY: Duration = Duration::from_secs(300);
+use crate::archives::KnownArchives;
 
 /// GitHub, for one handler.
 pub(crate) struct Hub {
-    client: Client,
-    scope: Scope,
+    pub(crate) client: Client,
+    pub(crate) scope: Scope,
     runner_group: Option<String>,
     web_url: String,
-    archives: KnownArchives,
+    pub(crate) archives: KnownArchives,
 }
-
-/// The runner program for each scope, as far as GitHub said it, and when to ask again: all handlers of a process share it.
-pub(crate) type KnownArchives = Arc<Mutex<BTreeMap<String, (Instant, Option<Archives>)>>>;
 
 /// What GitHub says of a job.
 #[derive(Debug)]
@@ -49,13 +40,6 @@ pub(crate) enum Asked {
     HeldBack(String),
     /// GitHub does not find it, or hides it.
     Unknown,
-}
-
-/// The runner program that GitHub wants to see now, for each processor: the guest knows which it has.
-#[derive(Clone, Debug)]
-pub(crate) struct Archives {
-    pub(crate) version: String,
-    pub(crate) macos: Vec<RunnerDownload>,
 }
 
 /// What became of a request to cancel.
@@ -129,7 +113,7 @@ impl Hub {
             scope: section.scope.clone(),
             runner_group: section.runner_group.clone(),
             web_url: section.github.web_url.clone(),
-            archives: Arc::clone(archives),
+            archives: archives.clone(),
         })
     }
 
@@ -279,35 +263,6 @@ impl Hub {
     pub(crate) fn fail_check(&self, job: &Job, check: &FailedCheck, ear: &Ear<'_>) -> Result<(), HubError> {
         Ok(self.client.fail_check(repository(job), job.id, check, ear)?)
     }
-
-    /// The runner program that GitHub wants to see, asked once a day; none if GitHub does not say. An error only if `ear` cut it.
-    pub(crate) fn archives(&self, ear: &Ear<'_>) -> Result<Option<Archives>, HubError> {
-        let key = format!("{} {}", self.web_url, self.scope);
-        let known = || self.archives.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = match known().get(&key).cloned() {
-            Some((ask_at, archives)) if Instant::now() < ask_at => return Ok(archives),
-            Some((_, archives)) => archives,
-            None => None,
-        };
-        let archives = match self.client.downloads(&self.scope, ear) {
-            Ok(downloads) => for_macos(downloads),
-            Err(error @ ClientError::Cut { .. }) => return Err(error.into()),
-            Err(error) => {
-                warn!(error:% = error; "GitHub does not say which runner version it wants; the template's or the newest is used");
-                None
-            }
-        };
-        let life = if archives.is_some() { ARCHIVE_LIFE } else { ARCHIVE_RETRY };
-        let archives = archives.or(last);
-        known().insert(key, (Instant::now() + life, archives.clone()));
-        Ok(archives)
-    }
-}
-
-fn for_macos(downloads: Vec<RunnerDownload>) -> Option<Archives> {
-    let macos: Vec<_> = downloads.into_iter().filter(|download| download.os == "osx").collect();
-    let version = macos.first()?.version.clone();
-    Some(Archives { version, macos })
 }
 
 fn repository(job: &Job) -> Repository<'_> {

@@ -5,6 +5,7 @@
 //! through, `cleanup` undoes what was made, `recover` takes up what an earlier start left, and the `janitor` sees to the rest.
 
 mod admit;
+mod archives;
 mod cancel;
 mod cleanup;
 mod denial;
@@ -29,6 +30,7 @@ mod sources;
 mod stopwatch;
 mod sweep;
 mod taken;
+mod trial;
 mod turn;
 mod unknown;
 mod verdicts;
@@ -75,6 +77,7 @@ impl GithubHandler {
 impl Plugin for GithubHandler {
     fn run(self: Box<Self>, mut services: Services) -> Result<(), PluginError> {
         let mut worker = worker(self.section, self.desk, &services, true)?.listening();
+        worker.try_credentials()?;
         info!("starting github plugin");
         say_what_has_no_effect(&worker.section);
         worker.status(Status::Idle);

@@ -11,9 +11,10 @@ use anklet_plugin_api::store::{Claim, Counted};
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{GuestRun, ReadyImage, Stage, VmError, VmRecord, VmVerb};
 
+use crate::archives::Archives;
 use crate::diagnostics::Traces;
 use crate::facts::job_log;
-use crate::hub::{Archives, HubError};
+use crate::hub::HubError;
 use crate::outcome::{Blame, Failure, Outcome, Setback, vm_setback};
 use crate::shell::quoted;
 use crate::worker::{InHand, Worker, follow, fresh_vm_name};

@@ -169,6 +169,7 @@ fn section(port: u16) -> Section {
             api_url: "https://api.github.com".to_owned(),
             ca_file: None,
             token: None,
+            token_key: "token",
             app: None,
         },
         registry_url: None,

@@ -2,11 +2,13 @@
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::job::Job;
+use anklet_plugin_api::section::GithubAccess;
 
 use anklet_github::address::Repository;
 use anklet_github::client::Client;
 use anklet_github::deliveries::{DeliveryPage, Hook};
 use anklet_github::error::ClientError;
+use anklet_github::refusal::what_to_mend;
 use anklet_github::wire::{JobState, Webhook};
 
 /// What can be asked of it, and of the jobs that it tells of; each a call of GitHub's API.
@@ -22,12 +24,16 @@ pub(crate) trait Log: Send {
 
     /// How far a job is now.
     fn job_state(&self, job: &Job, ear: &Ear) -> Result<JobState, ClientError>;
+
+    /// Which key of the config this error says to be wrong, and what to do; none if it says nothing of that kind.
+    fn what_to_mend(&self, error: &ClientError) -> Option<String>;
 }
 
 /// The log of a hook, read with a client's credentials.
 pub(crate) struct HookLog {
     pub(crate) client: Client,
     pub(crate) hook: Hook,
+    pub(crate) access: GithubAccess,
 }
 
 impl Log for HookLog {
@@ -45,5 +51,8 @@ impl Log for HookLog {
 
     fn job_state(&self, job: &Job, ear: &Ear) -> Result<JobState, ClientError> {
         self.client.job_state(Repository::from(job), job.id, ear)
+    }
+    fn what_to_mend(&self, error: &ClientError) -> Option<String> {
+        what_to_mend(error, &self.access, &self.hook.scope)
     }
 }

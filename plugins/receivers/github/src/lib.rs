@@ -58,6 +58,8 @@ const N_WORKERS: usize = 16;
 
 const NO_SECRET: &str = "a receiver needs the webhook's secret: set `secret`, or `global_receiver_secret`";
 
+const A_BUG: &str = "the server has ended by itself, which is a bug: please report it";
+
 /// A receiver that has not been started.
 pub struct GithubReceiver {
     section: Section,
@@ -81,10 +83,12 @@ impl Plugin for GithubReceiver {
         info!(port = server.local_addr().port(); "receiver finished starting");
         services.report.status(&section.name, Status::Idle);
         services.ready.tell();
-        let redeliverer = redeliverer(section, &services, refusals).map_err(setup)?;
-        let has_failed = select! {
-            recv(services.interrupt.closed()) -> _ => false,
-            recv(server.closed()) -> _ => true,
+        let (wrong, told_wrong) = bounded(1);
+        let redeliverer = redeliverer(section, &services, refusals, wrong.clone()).map_err(setup)?;
+        let failure = select! {
+            recv(services.interrupt.closed()) -> _ => None,
+            recv(server.closed()) -> _ => Some(A_BUG.to_owned()),
+            recv(told_wrong) -> what => what.ok(),
         };
         debug!("closing the receiver");
         server.stop();
@@ -94,10 +98,9 @@ impl Plugin for GithubReceiver {
             let _ = thread.join();
         }
         services.report.status(&section.name, Status::Stopped);
-        if has_failed {
-            return Err(setup("the server has ended by itself, which is a bug: please report it".to_owned()));
-        }
-        Ok(())
+        // Kept until here, so that nobody is told the end of a thread that was not started.
+        drop(wrong);
+        failure.map_or(Ok(()), |what| Err(setup(what)))
     }
 }
 
@@ -144,6 +147,7 @@ fn redeliverer(
     section: &Section,
     services: &Services,
     refusals: Receiver<()>,
+    wrong: Sender<String>,
 ) -> Result<Option<JoinHandle<()>>, String> {
     let Some(id) = section.hook_id.filter(|_| !section.skip_redeliver) else { return Ok(None) };
     let has_credentials = section.github.token.is_some() || section.github.app.is_some();
@@ -156,7 +160,7 @@ fn redeliverer(
     let hours = if section.redeliver_hours == 0 { DEFAULT_HOURS } else { section.redeliver_hours };
     let hook = Hook { scope: section.scope.clone(), id };
     let redeliverer = Redeliverer {
-        log: Box::new(HookLog { client: client.observed_by(shown), hook }),
+        log: Box::new(HookLog { client: client.observed_by(shown), hook, access: section.github.clone() }),
         hook_id: id,
         store: Arc::clone(&services.store),
         heartbeats: services.heartbeats.clone(),
@@ -164,6 +168,7 @@ fn redeliverer(
         limits: section.limits.clone(),
         window: Duration::from_secs(u64::from(hours) * 3_600),
         stop: services.interrupt.clone(),
+        wrong,
         refusals,
         interruptions: services.store.interruptions(),
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, at, select};
+use crossbeam_channel::{Receiver, Sender, at, select};
 use log::{debug, error, info, warn};
 
 use anklet_github::deliveries::Delivery;
@@ -46,6 +46,8 @@ pub(crate) struct Redeliverer {
     /// How far back a look goes at most.
     pub(crate) window: Duration,
     pub(crate) stop: Stop,
+    /// Is told what the operator has to mend, if GitHub says at the start that the credentials are wrong. That is the end of the looks.
+    pub(crate) wrong: Sender<String>,
     /// Becomes ready when a webhook had to be refused because the store was away.
     pub(crate) refusals: Receiver<()>,
     /// Becomes ready when the store may have lost what it had acknowledged.
@@ -121,16 +123,27 @@ impl Redeliverer {
 
     fn run(self) {
         let mut known = Known::default();
+        // Until a look has ended without the store's fault.
+        let mut is_start = true;
         loop {
             let wait = match self.look(&mut known, Moment::now()) {
-                Ok(()) => self.limits.redeliver_look,
+                Ok(()) => {
+                    is_start = false;
+                    self.limits.redeliver_look
+                }
                 Err(Cut::Stopped) => break,
                 Err(Cut::Store(error)) => {
                     debug!(error:% = error; "the store is away; missed webhooks are looked for when it is back");
                     self.limits.redeliver_settle
                 }
                 Err(Cut::GitHub(error)) => {
-                    warn!(hook = self.hook_id, error:% = error; "cannot look for missed webhooks; it is tried again later");
+                    if is_start && let Some(what) = self.log.what_to_mend(&error) {
+                        // The receiver listens until this thread has ended.
+                        let _ = self.wrong.send(what);
+                        break;
+                    }
+                    is_start = false;
+                    self.say_failed(&error);
                     self.limits.redeliver_look
                 }
             };
@@ -143,6 +156,27 @@ impl Redeliverer {
             }
         }
         self.heartbeats.let_go_lease(&self.lease.name);
+    }
+
+    /// What only an operator can change is an error; the webhooks that come are taken all the same.
+    fn say_failed(&self, error: &ClientError) {
+        match error {
+            ClientError::Unauthorized { .. }
+            | ClientError::Forbidden { .. }
+            | ClientError::NotFound { .. }
+            | ClientError::Setup { .. } => {
+                error!(hook = self.hook_id, error:% = error; "GitHub does not let this receiver look for missed webhooks; it is tried again later");
+            }
+            ClientError::Cut { .. }
+            | ClientError::NoAnswer { .. }
+            | ClientError::Limited { .. }
+            | ClientError::Conflict { .. }
+            | ClientError::Unprocessable { .. }
+            | ClientError::Server { .. }
+            | ClientError::Nonsense { .. } => {
+                warn!(hook = self.hook_id, error:% = error; "cannot look for missed webhooks; it is tried again later");
+            }
+        }
     }
 
     /// Waits until the log may know of everything; true if a stop came first.

@@ -10,7 +10,7 @@ use anklet_plugin_api::fake::host::lessee;
 use anklet_plugin_api::fake::memory::MemoryStore;
 use anklet_plugin_api::job::Job;
 use anklet_plugin_api::stop::{Stopper, stop};
-use crossbeam_channel::never;
+use crossbeam_channel::{bounded, never};
 
 use super::*;
 
@@ -129,6 +129,10 @@ impl Log for BookLog {
         self.0.lock().unwrap().n_calls += 1;
         Err(ClientError::Cut { call: CALL })
     }
+
+    fn what_to_mend(&self, _: &ClientError) -> Option<String> {
+        None
+    }
 }
 
 /// A redeliverer in front of a book, and what it remembers.
@@ -176,6 +180,7 @@ impl Bench {
             limits: Limits { redeliver_pace: Duration::ZERO, ..Limits::default() },
             window: DAY,
             stop,
+            wrong: bounded(1).0,
             refusals: never(),
             interruptions: never(),
         };

@@ -358,6 +358,7 @@ fn section(github: &FakeGitHub, folder: PathBuf, limits: Limits) -> Section {
             api_url: github.api_url(),
             ca_file: None,
             token: Some(Secret::new(TOKEN)),
+            token_key: "token",
             app: None,
         },
         registry_url: None,

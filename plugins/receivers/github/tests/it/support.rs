@@ -44,6 +44,7 @@ pub(crate) fn section(name: &str) -> Section {
             api_url: "https://api.github.com".to_owned(),
             ca_file: None,
             token: None,
+            token_key: "token",
             app: None,
         },
         registry_url: None,
