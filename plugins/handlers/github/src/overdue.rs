@@ -10,7 +10,7 @@ use anklet_plugin_api::vm::{Stage, VmVerb};
 
 use crate::denial::{Denials, Denied, deleted};
 use crate::facts::job_log;
-use crate::hub::Asked;
+use crate::hub::{Asked, HubError};
 use crate::outcome::{Blame, Failure, Outcome, Setback};
 use crate::question::{DENIAL, HELD_BACK, HIDDEN};
 use crate::watch::{Next, RunnerIs};
@@ -118,11 +118,16 @@ impl Worker {
         }
     }
 
-    /// A runner that is online and gets no job tells nothing about the job unless others got theirs meanwhile.
+    /// A runner that is online and gets no job tells nothing about the job unless others got theirs meanwhile, and a GitHub that cannot say
+    /// how far the job is, or whether the runner is online, may have given out no job to anybody: neither is a try of the job.
     /// None if news of the job came while GitHub was asked.
     fn registration_timed_out(&self, claim: &Claim, hand: &InHand) -> Option<Failure> {
         let what = "the runner was not given the job in time";
         let nobody = |what: String| Some(Failure::new(what, Counted::No, Blame::Nobody));
+        let silent = |error: HubError| {
+            let what = format!("{what}, and GitHub does not say why: {error}");
+            Some(Failure::new(what, Counted::No, Blame::Host))
+        };
         match self.hub.ask(&claim.job, &self.until_news()) {
             // It may be over, and the news of that lost: then undoing finds the claim completed.
             Ok(Asked::Known(phase)) => {
@@ -133,12 +138,13 @@ impl Worker {
             Ok(Asked::Unknown) => return nobody(DENIAL.to_owned()),
             Err(error) if error.is_refusal() => return nobody(format!("{HIDDEN}: {error}")),
             Err(error) if error.is_cut() => return None,
-            Err(_) => {}
+            Err(error) => return silent(error),
         }
         let started_at = hand.record.registered_at.unwrap_or(hand.record.created_at);
         let is_online = match self.hub.is_online(&hand.record, &self.until_news()) {
+            Ok(is_online) => is_online,
             Err(error) if error.is_cut() => return None,
-            asked => asked.unwrap_or(false),
+            Err(error) => return silent(error),
         };
         let others_started = self.desk.started_since(started_at);
         let waited = claim.job.created_at.map_or(Duration::ZERO, |at| Moment::now().since(at));

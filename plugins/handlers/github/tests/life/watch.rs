@@ -146,6 +146,32 @@ fn a_job_that_is_held_back_under_a_waiting_runner_is_set_aside() {
     life.stop();
 }
 
+/// GitHub is in trouble when the time of a waiting runner is over, and knows neither the job nor the runner: that is no try of the job.
+#[test]
+fn a_runner_that_waits_in_vain_while_github_is_in_trouble_is_no_try() {
+    for path in [JOB_PATH, RUNNERS_PATH] {
+        let mut world = World::new(short());
+        world.section.registration_timeout = ms(80);
+        world.github.hold_assignment(true);
+        let rule = world.github.rule(Rule::on("GET", path).always().status(503, "as the test planned"));
+        let life = world.start();
+        let job = world.queue(world.job());
+        world.wait_said("waiting for runner registration timed out, will retry", 1);
+        if path == RUNNERS_PATH {
+            // The fence needs the list too: it is there again once the question has been given up.
+            world.wait_said("GitHub does not answer whether the runner is removed; its VM is kept", 1);
+            world.github.remove_rule(rule);
+        }
+        world.wait_said("job given back", 1);
+        world.github.remove_rule(rule);
+        world.github.hold_assignment(false);
+        world.run_to_its_end(job);
+        let claims = world.said("queued job found");
+        assert_eq!(claims[1].facts["attempts"], "0", "{path}: {claims:?}");
+        life.stop();
+    }
+}
+
 /// The same for a job that was deleted meanwhile: it is neither a try nor the host's fault.
 #[test]
 fn a_job_that_is_deleted_under_a_waiting_runner_goes() {
