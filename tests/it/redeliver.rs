@@ -201,3 +201,47 @@ fn an_organizations_hook_is_looked_after_too() {
     assert_eq!(world.github.violations(), Vec::<String>::new());
     anklet.stop();
 }
+
+/// A GitHub App's own webhook needs no number: its log is read with the App's key.
+#[test]
+fn an_apps_own_webhook_is_looked_after_without_a_number() {
+    let world = World::new();
+    let url = format!("http://127.0.0.1:{}/jobs/v1/receiver", world.port);
+    world.github.set_hook_url(world.hook, "http://127.0.0.1:9/nobody");
+    let key = world.home.path().join("app.pem");
+    fs::write(&key, fake_github::keys::APP_KEY).unwrap();
+    let permissions = ["actions=write", "administration=write", "metadata=read"];
+    world.github.add_app(4711, "Iv1.abc", fake_github::keys::APP_KEY, &permissions);
+    world.github.add_installation(7, 4711, "acme");
+    let hook = world.github.add_app_hook(4711, &url, SECRET);
+    world.github.webhook_rule(WebhookRule::on("queued").hook(hook).fail("failed to connect"));
+    let app = format!("private_key: {}, app_id: Iv1.abc, owner: acme", key.display());
+    let config = config(&world, hook)
+        .replace(&format!("hook_id: {hook}, "), "")
+        .replace(&format!("hook_id: {hook},"), "")
+        .replace("owner: acme", &app)
+        .replace(&format!("global_token: {TOKEN}\n"), "");
+    let anklet = world.start(&config);
+    let job = world.github.create_job(world.job());
+    check_well(&world, &anklet, job);
+    let asked = |method, path| world.github.requests_to(method, path).len();
+    assert_eq!(asked("POST", "/app/hook/deliveries/*/attempts"), 1);
+    assert_eq!(asked("GET", "/app/hook/deliveries/*"), 1, "it was read once");
+    assert_eq!(asked("GET", "/repos/*/*/hooks/*/deliveries"), 0);
+    assert!(!anklet.lines().iter().any(|line| line.0["key"] == "hook_id"), "nothing is missing");
+    anklet.stop();
+
+    // An App that has no webhook: one error that says what to do, and the receiver takes what comes.
+    let path = "/app/hook/deliveries";
+    world.github.rule(Rule::on("GET", path).always().status(404, "Not Found"));
+    let anklet = world.start(&config);
+    anklet.wait_lines("an error that says what to do", |lines| {
+        let is_it = |line: &crate::support::Line| {
+            line.0["level"] == "ERROR" && line.message().contains("see that `hook_id` is right")
+        };
+        lines.iter().any(is_it)
+    });
+    let job = world.github.create_job(world.job());
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    anklet.stop();
+}

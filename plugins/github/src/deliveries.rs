@@ -13,18 +13,70 @@ use crate::field::Object;
 use crate::paging::next_link;
 use crate::wire::{Webhook, WrittenWebhook};
 
-const LIST: CallName = CallName { method: "GET", path: "/{scope}/hooks/{id}/deliveries" };
-const READ: CallName = CallName { method: "GET", path: "/{scope}/hooks/{id}/deliveries/{delivery}" };
-const SEND_AGAIN: CallName =
-    CallName { method: "POST", path: "/{scope}/hooks/{id}/deliveries/{delivery}/attempts" };
-
-/// A webhook of a repository or an organization.
+/// A webhook whose deliveries GitHub keeps in a log.
 #[derive(Clone, Debug)]
-pub struct Hook {
-    /// Whose it is. Enterprises have no such log.
-    pub scope: Scope,
-    /// Its number.
-    pub id: u64,
+pub enum Hook {
+    /// One of a repository or an organization. Those of enterprises have no such log.
+    OfScope {
+        /// Whose it is.
+        scope: Scope,
+        /// Its number.
+        id: u64,
+    },
+    /// The GitHub App's own, which gets the events of all accounts that it is installed on.
+    OfApp,
+}
+
+/// What the calls about one kind of hook are called.
+struct Names {
+    list: CallName,
+    read: CallName,
+    send_again: CallName,
+}
+
+const OF_SCOPE: Names = Names {
+    list: CallName { method: "GET", path: "/{scope}/hooks/{id}/deliveries" },
+    read: CallName { method: "GET", path: "/{scope}/hooks/{id}/deliveries/{delivery}" },
+    send_again: CallName { method: "POST", path: "/{scope}/hooks/{id}/deliveries/{delivery}/attempts" },
+};
+
+const OF_APP: Names = Names {
+    list: CallName { method: "GET", path: "/app/hook/deliveries" },
+    read: CallName { method: "GET", path: "/app/hook/deliveries/{delivery}" },
+    send_again: CallName { method: "POST", path: "/app/hook/deliveries/{delivery}/attempts" },
+};
+
+impl Hook {
+    fn names(&self) -> &'static Names {
+        match self {
+            Self::OfScope { .. } => &OF_SCOPE,
+            Self::OfApp => &OF_APP,
+        }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::OfScope { scope, .. } => Subject::Runners(scope),
+            Self::OfApp => Subject::App,
+        }
+    }
+
+    fn call(&self, name: CallName, below: &str) -> Call<'_> {
+        let hook = match self {
+            Self::OfScope { scope, id } => format!("{}/hooks/{id}", scope_path(scope)),
+            Self::OfApp => "/app/hook".to_owned(),
+        };
+        let target = Target::Path(format!("{hook}/deliveries{below}"));
+        Call {
+            name,
+            target,
+            subject: self.subject(),
+            body: None,
+            expected: &[],
+            is_polled: false,
+            is_dispensable: false,
+        }
+    }
 }
 
 /// One try to deliver an event.
@@ -56,6 +108,11 @@ pub struct DeliveryPage {
 }
 
 impl Client {
+    /// How many calls an hour GitHub allows about this hook, as far as it has said it.
+    pub fn hourly_limit_of_hook(&self, hook: &Hook) -> Option<u64> {
+        self.credentials.ledger(hook.subject()).standing("core").map(|standing| standing.limit)
+    }
+
     /// A page of the log: the newest, or the one that an earlier page named as its next.
     pub fn deliveries(
         &self,
@@ -63,11 +120,11 @@ impl Client {
         page: Option<&str>,
         ear: &Ear,
     ) -> Result<DeliveryPage, ClientError> {
-        let mut call = hook_call(LIST, hook, "?per_page=100");
+        let mut call = hook.call(hook.names().list, "?per_page=100");
         // Older pages are read once.
         call.is_polled = page.is_none();
         if let Some(page) = page {
-            let nonsense = |what| ClientError::Nonsense { call: LIST, what };
+            let nonsense = |what| ClientError::Nonsense { call: hook.names().list, what };
             call.target = Target::Url(self.base().follow(page).map_err(nonsense)?);
         }
         let answer = self.call(&call, ear)?;
@@ -81,7 +138,7 @@ impl Client {
 
     /// What a delivery said; none if it is not in the log any more, or cannot be read.
     pub fn delivered(&self, hook: &Hook, id: u64, ear: &Ear) -> Result<Option<Webhook>, ClientError> {
-        let answer = match self.call(&hook_call(READ, hook, &format!("/{id}")), ear) {
+        let answer = match self.call(&hook.call(hook.names().read, &format!("/{id}")), ear) {
             Err(ClientError::NotFound { .. }) => return Ok(None),
             answer => answer?,
         };
@@ -91,7 +148,7 @@ impl Client {
 
     /// Asks GitHub to send a delivery again; false if it will not, for instance because the log has forgotten it.
     pub fn redeliver(&self, hook: &Hook, id: u64, ear: &Ear) -> Result<bool, ClientError> {
-        match self.call(&hook_call(SEND_AGAIN, hook, &format!("/{id}/attempts")), ear) {
+        match self.call(&hook.call(hook.names().send_again, &format!("/{id}/attempts")), ear) {
             Ok(_) => Ok(true),
             Err(
                 ClientError::NotFound { .. }
@@ -100,19 +157,6 @@ impl Client {
             ) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-fn hook_call<'a>(name: CallName, hook: &'a Hook, below: &str) -> Call<'a> {
-    let target = Target::Path(format!("{}/hooks/{}/deliveries{below}", scope_path(&hook.scope), hook.id));
-    Call {
-        name,
-        target,
-        subject: Subject::Runners(&hook.scope),
-        body: None,
-        expected: &[],
-        is_polled: false,
-        is_dispensable: false,
     }
 }
 

@@ -22,18 +22,20 @@ pub fn what_to_mend(error: &ClientError, access: &GithubAccess, scope: &Scope) -
             },
         }),
         ClientError::NotFound { call, message, .. } => {
-            let app = own_app(call)?;
-            Some(match app.installation_id {
-                Some(id) if *call == INSTALLATION_TOKEN => format!(
+            let app = access.app.as_ref()?;
+            match app.installation_id {
+                Some(id) if *call == INSTALLATION_TOKEN => Some(format!(
                     "`installation_id`: GitHub knows no installation {id} of the GitHub App {} ({message}): leave it out to have it looked up, \
                      or copy the number at the end of the address of the installation's page",
                     app.id
-                ),
-                _ => format!(
-                    "`app_id`: GitHub knows no GitHub App {} ({message}): copy its id from the App's settings",
-                    app.id
-                ),
-            })
+                )),
+                _ => [SEE_APP, LIST_INSTALLATIONS].contains(call).then(|| {
+                    format!(
+                        "`app_id`: GitHub knows no GitHub App {} ({message}): copy its id from the App's settings",
+                        app.id
+                    )
+                }),
+            }
         }
         ClientError::Setup { what } => Some(what.clone()),
         ClientError::Cut { .. }
@@ -49,7 +51,7 @@ pub fn what_to_mend(error: &ClientError, access: &GithubAccess, scope: &Scope) -
 
 /// Whether a call shows the App itself, and none of its installations' tokens.
 fn is_apps_own(call: &CallName) -> bool {
-    [SEE_APP, FIND_INSTALLATION, LIST_INSTALLATIONS, INSTALLATION_TOKEN].contains(call)
+    *call == FIND_INSTALLATION || call.path.starts_with("/app")
 }
 
 fn wrong_token(access: &GithubAccess, message: &str) -> String {

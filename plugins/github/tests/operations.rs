@@ -102,6 +102,17 @@ const OPERATIONS: &[Operation] = &[
     post("{ro}/hooks/{id}/deliveries/{delivery}/attempts", 202, &[]),
     get("{roe}/installation", &[], &["/id"]),
     get("/users/{user}/installation", &[], &["/id"]),
+    get(
+        "/app/hook/deliveries",
+        &["per_page", "cursor", "status"],
+        &["/0/id", "/0/guid", "/0/delivered_at", "/0/redelivery", "/0/status", "/0/status_code", "/0/event"],
+    ),
+    get(
+        "/app/hook/deliveries/{delivery}",
+        &[],
+        &["/request/payload/action", "/request/payload/workflow_job/id"],
+    ),
+    post("/app/hook/deliveries/{delivery}/attempts", 202, &[]),
     get("/app", &[], &["/id"]),
     get("/app/installations", &["per_page", "page"], &["/0/id", "/0/account/login"]),
     post("/app/installations/{id}/access_tokens", 201, &["/token", "/expires_at"]),
@@ -219,7 +230,7 @@ fn client(github: &FakeGitHub, token: Option<&str>, with_app: bool) -> Client {
 }
 
 /// Every call there is, for this scope. The runner, the job, the failed delivery and the hook are there to be found.
-fn call_all(github: &FakeGitHub, client: &Client, scope: &Scope, name: &str) {
+fn call_all(github: &FakeGitHub, client: &Client, with_app: bool, scope: &Scope, name: &str) {
     let (ear, repository) = (Ear::deaf(), Repository { owner: "acme", repo: "app" });
     client.registration_token(scope, &ear).unwrap();
     client.downloads(scope, &ear).unwrap();
@@ -230,13 +241,19 @@ fn call_all(github: &FakeGitHub, client: &Client, scope: &Scope, name: &str) {
     client.runner(scope, "stays", &ear).unwrap().unwrap();
     client.remove_runner(scope, id, &ear).unwrap();
     client.see_repository(repository, &ear).unwrap();
-    let hook = (!matches!(scope, Scope::Enterprise { .. }))
-        .then(|| Hook { scope: scope.clone(), id: github.add_hook(name, "http://127.0.0.1:9/nobody", "s") });
+    let hook = (!matches!(scope, Scope::Enterprise { .. })).then(|| Hook::OfScope {
+        scope: scope.clone(),
+        id: github.add_hook(name, "http://127.0.0.1:9/nobody", "s"),
+    });
+    let app_hook = with_app.then(|| {
+        github.add_app_hook(1, "http://127.0.0.1:9/nobody", "s");
+        Hook::OfApp
+    });
     let job = github.create_job(JobSpec::new("acme/app", &["anka-template:U"]));
     let run = RunId(github.job(job).run_id);
     client.job_state(repository, JobId(job), &ear).unwrap();
     client.run_jobs(repository, run, &ear).unwrap();
-    if let Some(hook) = hook {
+    for hook in hook.into_iter().chain(app_hook) {
         assert!(github.wait_webhooks_sent(std::time::Duration::from_secs(30)));
         let page = client.deliveries(&hook, None, &ear).unwrap();
         client.delivered(&hook, page.deliveries[0].id, &ear).unwrap().unwrap();
@@ -266,7 +283,7 @@ fn every_call_is_an_operation_of_githubs_in_every_scope() {
             github.add_repo("acme/app").add_enterprise("big", &["acme"]).add_pat("ghp_good", &scopes);
             github.add_app(1, "Iv1.abc", keys::APP_KEY, &permissions).add_installation(7, 1, "acme");
             let token = (!with_app || name.starts_with("enterprises/")).then_some("ghp_good");
-            call_all(&github, &client(&github, token, with_app), &scope, name);
+            call_all(&github, &client(&github, token, with_app), with_app, &scope, name);
             if with_app {
                 client(&github, token, with_app).see_app(&Ear::deaf()).unwrap();
                 // The other ways to the installation.

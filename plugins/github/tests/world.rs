@@ -213,7 +213,7 @@ fn an_unchanged_answer_is_free() {
     let ear = Ear::deaf();
     let job = github.create_job(JobSpec::new("acme/app", &["anka-template:U"]));
     let run = RunId(github.job(job).run_id);
-    let hook = Hook {
+    let hook = Hook::OfScope {
         scope: scopes()[0].0.clone(),
         id: github.add_hook("acme/app", "http://127.0.0.1:9/nobody", "s"),
     };

@@ -76,8 +76,12 @@ pub(super) fn check_receiver(
         return;
     }
     if raw.whole("hook_id").unwrap_or(0) == 0 {
-        let what = "is missing, so deliveries that fail while Anklet is away are lost: set the webhook's number, \
-                    or `skip_redeliver: true` if that is meant";
+        if credentials.app.is_some() {
+            // The App's own webhook is meant, which needs no number.
+            return;
+        }
+        let what = "is missing, so deliveries that fail while Anklet is away are lost: set the webhook's number, which the \
+                    address of its page at GitHub ends with, or `skip_redeliver: true` if that is meant";
         findings.warn(raw.at("hook_id"), what);
     } else if credentials.token.is_none() && credentials.app.is_none() {
         let what = "is missing: asking GitHub for missed deliveries needs `token` (or `global_token`), or `private_key` \

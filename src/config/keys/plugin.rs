@@ -164,7 +164,7 @@ fn receiver() -> Vec<Key> {
             "hook_id",
             Kind::whole(0, i64::MAX),
             "none",
-            "Number of the webhook (the end of its page's address), for asking missed deliveries again.",
+            "Number of the webhook (the end of its page's address), for asking missed deliveries again. Without it and with a GitHub App the App's own webhook is meant.",
         ),
         key("skip_redeliver", Kind::Flag, "false", "Do not ask GitHub for deliveries that failed."),
         key(

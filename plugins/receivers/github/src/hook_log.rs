@@ -2,6 +2,7 @@
 
 use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::job::Job;
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::GithubAccess;
 
 use anklet_github::address::Repository;
@@ -33,6 +34,8 @@ pub(crate) trait Log: Send {
 pub(crate) struct HookLog {
     pub(crate) client: Client,
     pub(crate) hook: Hook,
+    /// Of the receiver, and so of its credentials.
+    pub(crate) scope: Scope,
     pub(crate) access: GithubAccess,
 }
 
@@ -53,6 +56,6 @@ impl Log for HookLog {
         self.client.job_state(Repository::from(job), job.id, ear)
     }
     fn what_to_mend(&self, error: &ClientError) -> Option<String> {
-        what_to_mend(error, &self.access, &self.hook.scope)
+        what_to_mend(error, &self.access, &self.scope)
     }
 }

@@ -142,29 +142,46 @@ fn open(
     Ok((store_threads, server))
 }
 
-/// Starts the thread that looks for missed webhooks, where the config names hook and credentials and GitHub has such a log.
+/// The webhook whose log is read, and its name for people and leases; none if GitHub is not to be asked for missed webhooks, or has no such log.
+/// Without `hook_id` a GitHub App's own is meant: there is only one.
+fn hook(section: &Section) -> Option<(Hook, String)> {
+    if section.skip_redeliver {
+        return None;
+    }
+    match (section.hook_id, &section.github.app) {
+        (Some(id), app) => {
+            let has_credentials = app.is_some() || section.github.token.is_some();
+            if has_credentials && !matches!(section.scope, Scope::Enterprise { .. }) {
+                return Some((Hook::OfScope { scope: section.scope.clone(), id }, id.to_string()));
+            }
+            warn!(hook = id; "webhooks that do not arrive are not asked for again: that needs credentials, and the hook of a repository or an organization");
+            None
+        }
+        (None, Some(app)) => Some((Hook::OfApp, format!("app-{}", app.id))),
+        // The config's check has said so.
+        (None, None) => None,
+    }
+}
+
+/// Starts the thread that looks for missed webhooks, if GitHub is to be asked for them.
 fn redeliverer(
     section: &Section,
     services: &Services,
     refusals: Receiver<()>,
     wrong: Sender<String>,
 ) -> Result<Option<JoinHandle<()>>, String> {
-    let Some(id) = section.hook_id.filter(|_| !section.skip_redeliver) else { return Ok(None) };
-    let has_credentials = section.github.token.is_some() || section.github.app.is_some();
-    if !has_credentials || matches!(section.scope, Scope::Enterprise { .. }) {
-        warn!(hook = id; "webhooks that do not arrive are not asked for again: that needs credentials, and the hook of a repository or an organization");
-        return Ok(None);
-    }
+    let Some((hook, shown_hook)) = hook(section) else { return Ok(None) };
     let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
     let client = Client::new(&section.github, &section.limits).map_err(|error| error.to_string())?;
     let hours = if section.redeliver_hours == 0 { DEFAULT_HOURS } else { section.redeliver_hours };
-    let hook = Hook { scope: section.scope.clone(), id };
+    let lease = services.lessee.lease(format!("hook/{shown_hook}"), section.claim_life);
+    let (scope, access) = (section.scope.clone(), section.github.clone());
     let redeliverer = Redeliverer {
-        log: Box::new(HookLog { client: client.observed_by(shown), hook, access: section.github.clone() }),
-        hook_id: id,
+        log: Box::new(HookLog { client: client.observed_by(shown), hook, scope, access }),
+        hook: shown_hook,
         store: Arc::clone(&services.store),
         heartbeats: services.heartbeats.clone(),
-        lease: services.lessee.lease(format!("hook/{id}"), section.claim_life),
+        lease,
         limits: section.limits.clone(),
         window: Duration::from_secs(u64::from(hours) * 3_600),
         stop: services.interrupt.clone(),

@@ -40,12 +40,12 @@ impl Redeliverer {
             None => self.store.note(&key)?.as_deref().and_then(StoreLife::read),
         };
         if let Some(known) = known.filter(|known| known.incarnation != now.incarnation) {
-            warn!(hook = self.hook_id; "the database was restarted or replaced; jobs that it may have lost are looked for");
+            warn!(hook = self.hook.as_str(); "the database was restarted or replaced; jobs that it may have lost are looked for");
             let since = known.seen_at.before(LOST_WINDOW);
             // Until that is done, each look does it again.
             *life = Some(known);
             let n_asked = self.redeliver_lost(since.max(now.seen_at.before(self.window)))?;
-            info!(hook = self.hook_id, asked = n_asked; "looked for jobs that the database has lost");
+            info!(hook = self.hook.as_str(), asked = n_asked; "looked for jobs that the database has lost");
         }
         self.store.put_note(&key, &now.written())?;
         *life = Some(now);

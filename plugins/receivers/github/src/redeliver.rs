@@ -38,7 +38,8 @@ const MOST_REDELIVERIES: usize = 80;
 /// Looks after one hook.
 pub(crate) struct Redeliverer {
     pub(crate) log: Box<dyn Log>,
-    pub(crate) hook_id: u64,
+    /// Its number, or whose it is; for people.
+    pub(crate) hook: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) heartbeats: Heartbeats,
     pub(crate) lease: Lease,
@@ -143,8 +144,7 @@ impl Redeliverer {
                         break;
                     }
                     is_start = false;
-                    self.say_failed(&error);
-                    self.limits.redeliver_look
+                    self.say_failed(&error)
                 }
             };
             select! {
@@ -158,14 +158,15 @@ impl Redeliverer {
         self.heartbeats.let_go_lease(&self.lease.name);
     }
 
-    /// What only an operator can change is an error; the webhooks that come are taken all the same.
-    fn say_failed(&self, error: &ClientError) {
+    /// What only an operator can change is an error; the webhooks that come are taken all the same. Answers when to look again.
+    fn say_failed(&self, error: &ClientError) -> Duration {
         match error {
             ClientError::Unauthorized { .. }
             | ClientError::Forbidden { .. }
             | ClientError::NotFound { .. }
             | ClientError::Setup { .. } => {
-                error!(hook = self.hook_id, error:% = error; "GitHub does not let this receiver look for missed webhooks; it is tried again later");
+                error!(hook = self.hook.as_str(), error:% = error; "GitHub does not let this receiver look for missed webhooks: see that `hook_id` is right and the credential may read that webhook, or set `skip_redeliver: true`");
+                self.limits.refused_retry
             }
             ClientError::Cut { .. }
             | ClientError::NoAnswer { .. }
@@ -174,7 +175,8 @@ impl Redeliverer {
             | ClientError::Unprocessable { .. }
             | ClientError::Server { .. }
             | ClientError::Nonsense { .. } => {
-                warn!(hook = self.hook_id, error:% = error; "cannot look for missed webhooks; it is tried again later");
+                warn!(hook = self.hook.as_str(), error:% = error; "cannot look for missed webhooks; it is tried again later");
+                self.limits.redeliver_look
             }
         }
     }
@@ -205,7 +207,7 @@ impl Redeliverer {
         self.store.put_note(&key, &note)?;
         known.progress = Some((note, progress));
         let n_asked = asked?;
-        debug!(hook = self.hook_id, failed = n_failed, asked = n_asked; "looked for missed webhooks");
+        debug!(hook = self.hook.as_str(), failed = n_failed, asked = n_asked; "looked for missed webhooks");
         Ok(())
     }
 

@@ -173,7 +173,7 @@ impl Bench {
         let (stopper, stop) = stop();
         let redeliverer = Redeliverer {
             log: Box::new(BookLog(Arc::clone(&book))),
-            hook_id: 1,
+            hook: "1".to_owned(),
             store,
             heartbeats: Heartbeats::default(),
             lease: lessee().lease("hook/1".to_owned(), DAY),
