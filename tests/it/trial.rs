@@ -71,6 +71,23 @@ fn a_wrong_app_ends_the_start() {
     });
 }
 
+/// GitHub takes no token that was signed in its future, nor one that has ended: the error names the clock, which is what has to be mended.
+#[test]
+fn a_clock_that_is_off_is_named() {
+    in_worlds(vec![(-300, "ahead of"), (900, "behind")], |world, (moved, direction)| {
+        world.github.add_app(4711, "Iv1.abc", keys::APP_KEY, &["administration=write"]);
+        world.github.add_installation(7, 4711, "acme").move_clock(*moved);
+        let config = with_app(world, "app_id: Iv1.abc, private_key: ~/app.pem");
+        let words = [
+            "HANDLER1",
+            "`private_key`",
+            "this host's clock is",
+            &format!("s {direction} GitHub's: set it right"),
+        ];
+        check_refused(world, &config, &words, 1);
+    });
+}
+
 #[test]
 fn an_enterprise_needs_both_of_its_credentials_accepted() {
     let world = World::new();

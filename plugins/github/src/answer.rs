@@ -14,6 +14,9 @@ const MOST_WORDS: usize = 300;
 /// A clock that is off by less needs no word: App tokens allow as much.
 const CLOCK_TOLERANCE_MILLIS: i64 = 30_000;
 
+/// The words about a clock that is off begin with these.
+pub(crate) const CLOCK_IS_OFF: &str = "this host's clock is ";
+
 /// Status, headers and body.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -89,7 +92,7 @@ impl Answer {
             return String::new();
         }
         let direction = if off > 0 { "ahead of" } else { "behind" };
-        format!(" (this host's clock is {} s {direction} GitHub's: set it right)", off.abs() / 1_000)
+        format!(" ({CLOCK_IS_OFF}{} s {direction} GitHub's: set it right)", off.abs() / 1_000)
     }
 }
 

@@ -5,6 +5,7 @@
 use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::{AppCredentials, GithubAccess};
 
+use crate::answer::CLOCK_IS_OFF;
 use crate::error::{CallName, ClientError};
 use crate::installation::{FIND_INSTALLATION, INSTALLATION_TOKEN, LIST_INSTALLATIONS, SEE_APP};
 
@@ -63,7 +64,10 @@ fn wrong_token(access: &GithubAccess, message: &str) -> String {
 
 fn wrong_key(app: &AppCredentials, message: &str) -> String {
     let AppCredentials { id, private_key_key: key, .. } = app;
-    format!(
-        "`{key}`: GitHub does not accept it for the GitHub App {id} ({message}): see that `app_id` is right, or make a new key in the App's settings"
-    )
+    let refused = format!("`{key}`: GitHub does not accept it for the GitHub App {id} ({message})");
+    // What is signed holds for minutes only, so the clock is the likelier reason.
+    if message.contains(CLOCK_IS_OFF) {
+        return refused;
+    }
+    format!("{refused}: see that `app_id` is right, or make a new key in the App's settings")
 }
