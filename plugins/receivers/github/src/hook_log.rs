@@ -28,6 +28,9 @@ pub(crate) trait Log: Send {
 
     /// Which key of the config this error says to be wrong, and what to do; none if it says nothing of that kind.
     fn what_to_mend(&self, error: &ClientError) -> Option<String>;
+
+    /// How many calls an hour GitHub allows, as far as it has said it.
+    fn hourly_limit(&self) -> Option<u64>;
 }
 
 /// The log of a hook, read with a client's credentials.
@@ -57,5 +60,9 @@ impl Log for HookLog {
     }
     fn what_to_mend(&self, error: &ClientError) -> Option<String> {
         what_to_mend(error, &self.access, &self.scope)
+    }
+
+    fn hourly_limit(&self) -> Option<u64> {
+        self.client.hourly_limit_of_hook(&self.hook)
     }
 }

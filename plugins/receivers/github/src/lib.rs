@@ -10,6 +10,7 @@ mod delivery;
 mod form;
 mod hook_log;
 mod lost;
+mod meter;
 mod progress;
 mod redeliver;
 mod signature;
@@ -37,6 +38,7 @@ use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::section::Section;
 
 use crate::hook_log::HookLog;
+use crate::meter::Meter;
 use crate::redeliver::Redeliverer;
 use crate::signature::SigningKey;
 use crate::store_threads::StoreThreads;
@@ -177,7 +179,7 @@ fn redeliverer(
     let lease = services.lessee.lease(format!("hook/{shown_hook}"), section.claim_life);
     let (scope, access) = (section.scope.clone(), section.github.clone());
     let redeliverer = Redeliverer {
-        log: Box::new(HookLog { client: client.observed_by(shown), hook, scope, access }),
+        log: Meter::new(Box::new(HookLog { client: client.observed_by(shown), hook, scope, access })),
         hook: shown_hook,
         store: Arc::clone(&services.store),
         heartbeats: services.heartbeats.clone(),

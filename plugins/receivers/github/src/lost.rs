@@ -17,6 +17,7 @@ use anklet_plugin_api::sorted::sort_by_key;
 use anklet_plugin_api::store::{Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
 
+use crate::hook_log::Log;
 use crate::redeliver::{Cut, MOST_PAGES, Redeliverer};
 
 /// What was acknowledged so long before the store was seen last may be lost with it.

@@ -28,16 +28,19 @@ use anklet_plugin_api::time::Moment;
 
 use crate::hook_log::Log;
 use crate::lost::StoreLife;
+use crate::meter::Meter;
 use crate::progress::{Failed, Progress};
 
 /// Pages of a hundred deliveries that one look reads at most.
 pub(crate) const MOST_PAGES: usize = 80;
 /// Deliveries that one look asks for again at most: GitHub allows 500 an hour of what makes something.
 const MOST_REDELIVERIES: usize = 80;
+/// One to read what it said, one to have it sent.
+const CALLS_A_REDELIVERY: usize = 2;
 
 /// Looks after one hook.
 pub(crate) struct Redeliverer {
-    pub(crate) log: Box<dyn Log>,
+    pub(crate) log: Meter,
     /// Its number, or whose it is; for people.
     pub(crate) hook: String,
     pub(crate) store: Arc<dyn Store>,
@@ -191,6 +194,7 @@ impl Redeliverer {
     }
 
     pub(crate) fn look(&self, known: &mut Known, now: Moment) -> Result<(), Cut> {
+        self.log.begin(now);
         match self.store.lease(&self.lease)? {
             Leased::Ours => self.heartbeats.keep_lease(&self.store, self.lease.clone()),
             Leased::Theirs { .. } => return Ok(()),
@@ -216,6 +220,9 @@ impl Redeliverer {
         let mut seen = Seen::default();
         let mut next = progress.page.take();
         for _ in 0..MOST_PAGES {
+            if self.log.is_too_much(1) {
+                break;
+            }
             let page = match self.log.page(next.as_deref(), &self.ear()) {
                 // A saved address may have outlived what it pointed to.
                 Err(
@@ -253,6 +260,10 @@ impl Redeliverer {
         sort_by_key(&mut due, |(_, failed)| (failed.since, failed.id));
         let mut n_asked = 0;
         for (guid, failed) in due {
+            if self.log.is_too_much(CALLS_A_REDELIVERY) {
+                debug!(hook = self.hook.as_str(); "a tenth of what GitHub allows in an hour is used up; the next looks go on");
+                break;
+            }
             match self.ask_for(&guid, &failed, known)? {
                 Asked::Needless => {
                     progress.failed.remove(&guid);
