@@ -30,12 +30,13 @@ mod server;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anklet_plugin_api::job::{Conclusion, Job, JobId, News as JobNews};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
+use anklet_plugin_api::scope::Scope;
 use anklet_plugin_api::store::{
     ByHand, Claim, ClaimAnswer, ClaimKey, ClaimView, Counts, Dossier, Entry, GiveBack, JobSignal, Lease,
     Leased, Noted, Notice, Silence, Source, Spot, Store, StoreError, Survey, Want,
@@ -44,7 +45,7 @@ use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
 use crossbeam_channel::Receiver;
 use log::{error, warn};
-use redis::{ErrorKind, Value};
+use redis::{ErrorKind, Value, cmd};
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
@@ -138,6 +139,8 @@ pub(crate) struct RedisStore {
     /// What all its keys begin with.
     prefix: String,
     channel: String,
+    /// The handlers whose last claim found nothing, not even something to wait for.
+    idle: Mutex<BTreeSet<PluginName>>,
 }
 
 impl RedisServer {
@@ -203,7 +206,7 @@ impl RedisServer {
     pub(crate) fn queue(self: &Arc<Self>, name: &str) -> Arc<RedisStore> {
         let prefix = prefix_of(name);
         let channel = channel_of(&prefix, &self.link);
-        Arc::new(RedisStore { server: Arc::clone(self), prefix, channel })
+        Arc::new(RedisStore { server: Arc::clone(self), prefix, channel, idle: Mutex::default() })
     }
 }
 
@@ -366,6 +369,16 @@ impl RedisStore {
         }
     }
 
+    /// Whether nothing is where a claim would look: one plain command in place of a script's ten, for the claims of an idle fleet. A server that
+    /// does not answer has said nothing.
+    fn is_empty_for(&self, scope: &Scope) -> bool {
+        let mut exists = cmd("EXISTS");
+        for place in ["claims", "paused", "held"].map(str::to_owned).into_iter().chain(args::heads(scope)) {
+            exists.arg(format!("{}{place}", self.prefix));
+        }
+        matches!(self.server.link.command(&self.prefix, &exists), Ok(Value::Int(0)))
+    }
+
     /// Nobody's claim is taken while its holder may not have had the time to come back from an outage that both were in.
     fn may_take_over(&self, claim_life: Duration) -> bool {
         self.server.link.breaker().back_since().is_none_or(|since| since >= claim_life)
@@ -407,8 +420,13 @@ impl Store for RedisStore {
     }
 
     fn claim(&self, want: &Want) -> Result<ClaimAnswer, StoreError> {
-        let want = args::WantArgs::new(want, want.take_over && self.may_take_over(want.claim_life));
-        self.run(&scripts::CLAIM, &want, |value| match value {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle().remove(&want.handler) && self.is_empty_for(&want.scope) {
+            idle().insert(want.handler.clone());
+            return Ok(ClaimAnswer::Nothing { next_due: None });
+        }
+        let args = args::WantArgs::new(want, want.take_over && self.may_take_over(want.claim_life));
+        let answer = self.run(&scripts::CLAIM, &args, |value| match value {
             Value::Array(_) => {
                 let claim = maybe_claim(value)?;
                 Ok(claim.map_or(ClaimAnswer::Nothing { next_due: None }, |claim| {
@@ -416,7 +434,11 @@ impl Store for RedisStore {
                 }))
             }
             due => Ok(ClaimAnswer::Nothing { next_due: reply::maybe_millis(&due)? }),
-        })
+        })?;
+        if let ClaimAnswer::Nothing { next_due: None } = answer {
+            idle().insert(want.handler.clone());
+        }
+        Ok(answer)
     }
 
     fn look(&self, key: &ClaimKey) -> Result<ClaimView, StoreError> {

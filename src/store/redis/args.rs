@@ -270,6 +270,15 @@ impl<'a> LeaseArgs<'a> {
     }
 }
 
+/// Where the heads of a scope's groups are, below the queue's prefix: the same as in `claim.lua`.
+pub(super) fn heads(scope: &Scope) -> Vec<String> {
+    match ScopeArgs::from(scope) {
+        ScopeArgs::Repository { owner, repo } => vec![format!("heads:r:{owner}/{repo}")],
+        ScopeArgs::Organization { owner } => vec![format!("heads:o:{owner}")],
+        ScopeArgs::Enterprise { slug } => vec!["heads:e:".to_owned(), format!("heads:e:{slug}")],
+    }
+}
+
 /// The group as the store names it.
 pub(super) fn base_of(group: &Group) -> String {
     to_json(&(&group.owner, &group.repo, &group.template, &group.tag))

@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod documents;
+mod idle;
 mod keys;
 mod nodes;
 mod outages;
