@@ -26,7 +26,7 @@ use crate::adoption::Adoption;
 use crate::anka::setup::AnkaSetupError;
 use crate::anka::{Anka, AnkaSettings};
 use crate::config::env::Environment;
-use crate::config::{Config, PluginConfig};
+use crate::config::{Config, DatabaseChoice, PluginConfig};
 use crate::crew::{self, Hand};
 use crate::daemon::Event;
 use crate::host::process::{process_id_text, process_is_gone};
@@ -61,7 +61,14 @@ pub(crate) struct Shared {
     /// The handlers started so far, for the janitor.
     handlers: Vec<(Section, Arc<dyn Store>)>,
     /// The queues of all plugins started so far.
-    queues: Vec<Arc<dyn Store>>,
+    queues: Vec<Queue>,
+}
+
+/// A queue, and where it is. Plugins of one queue share it, so that what is due for all of them is one question.
+struct Queue {
+    name: String,
+    database: DatabaseChoice,
+    store: Arc<dyn Store>,
 }
 
 impl Shared {
@@ -130,8 +137,7 @@ impl Shared {
         (drain, interrupt): (Stop, Stop),
         events: &Sender<Event>,
     ) -> Result<Hand, SetupError> {
-        let store = Metered::wrap(self.stores.queue(&plugin).map_err(no_database)?, &self.metrics);
-        self.metrics.add_queue(&plugin.section.queue.to_lowercase(), &store);
+        let store = self.queue(&plugin).map_err(no_database)?;
         let server = self.stores.server_of(&plugin);
         let section = plugin.section;
         let unknown = || SetupError { message: "plugin not supported", cause: section.kind.clone() };
@@ -141,9 +147,6 @@ impl Shared {
         let adoption = server.filter(|_| role == Role::Handler).and_then(|server| self.adoptions.get(server));
         let lease = self.lease(&section, &store, adoption.cloned(), interrupt.clone());
         let services = self.services(&store, drain, interrupt);
-        if !self.queues.iter().any(|queue| Arc::ptr_eq(queue, &store)) {
-            self.queues.push(Arc::clone(&store));
-        }
         if role == Role::Handler {
             self.handlers.push((section.clone(), store));
         }
@@ -194,6 +197,19 @@ impl Shared {
             }
             Ok(taken)
         })
+    }
+
+    /// A plugin's queue, new for the first plugin that has it.
+    fn queue(&mut self, plugin: &PluginConfig) -> Result<Arc<dyn Store>, String> {
+        let name = plugin.section.queue.to_lowercase();
+        let is_it = |queue: &&Queue| queue.name == name && queue.database == plugin.database;
+        if let Some(queue) = self.queues.iter().find(is_it) {
+            return Ok(Arc::clone(&queue.store));
+        }
+        let store = Metered::wrap(self.stores.queue(plugin)?, &self.metrics);
+        self.metrics.add_queue(&name, &store);
+        self.queues.push(Queue { name, database: plugin.database.clone(), store: Arc::clone(&store) });
+        Ok(store)
     }
 
     fn presence(&self, section: &Section) -> Presence {
@@ -265,7 +281,8 @@ impl Shared {
             .handlers
             .iter()
             .map(|(section, store)| (section.clone(), self.services(store, stop.clone(), stop.clone())));
-        let (lessee, queues) = (self.lessee(), self.queues.clone());
+        let lessee = self.lessee();
+        let queues: Vec<_> = self.queues.iter().map(|queue| Arc::clone(&queue.store)).collect();
         let is_leased = Box::new(move |name: &PluginName| {
             // It is given back at once.
             let lease = lessee.lease(format!("plugin/{name}"), Duration::from_secs(1));

@@ -85,6 +85,7 @@ passed_on! {
     post(key: &str, text: &str, life: Duration) -> ();
     notices(prefix: &str) -> Vec<Notice>;
     lease(lease: &Lease) -> Leased;
+    renew_leases(leases: &[Lease]) -> Vec<Leased>;
     release(lease: &Lease) -> ();
     silent(silence: &Silence) -> Vec<Job>;
     note(key: &str) -> Option<String>;

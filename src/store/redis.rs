@@ -384,15 +384,9 @@ impl RedisStore {
         self.server.link.breaker().back_since().is_none_or(|since| since >= claim_life)
     }
 
-    fn send_lease(&self, lease: &Lease, gone: Option<&str>) -> Result<Leased, StoreError> {
-        let args = args::LeaseArgs::new(lease, gone, self.may_take_over(lease.life));
-        self.run(&scripts::LEASE, &args, |value| {
-            let Value::Array(holder) = value else { return Ok(Leased::Ours) };
-            let mut texts = holder.iter().map(reply::text);
-            let mut next = || texts.next().unwrap_or_else(|| Ok(String::new()));
-            let (host, process, left) = (HostId::new(next()?), next()?, next()?);
-            Ok(Leased::Theirs { host, process, left: Duration::from_millis(reply::number(&left)?) })
-        })
+    fn send_leases(&self, leases: Vec<args::LeaseArgs<'_>>) -> Result<Vec<Leased>, StoreError> {
+        let mark = self.may_take_over(self.server.options.claim_life);
+        self.run(&scripts::LEASE, &args::LeasesArgs { leases, mark }, |value| reply::leased(&value))
     }
 }
 
@@ -555,18 +549,30 @@ impl Store for RedisStore {
     }
 
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError> {
-        match self.send_lease(lease, None)? {
-            Leased::Theirs { host, process, .. }
-                if host == lease.host && (lease.predecessor_is_gone)(&process) =>
-            {
-                self.send_lease(lease, Some(&process))
-            }
-            leased => Ok(leased),
+        let leased = self.renew_leases(std::slice::from_ref(lease))?;
+        leased.into_iter().next().ok_or(StoreError::Lost)
+    }
+
+    fn renew_leases(&self, leases: &[Lease]) -> Result<Vec<Leased>, StoreError> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
         }
+        let mut all =
+            self.send_leases(leases.iter().map(|lease| args::LeaseArgs::new(lease, None)).collect())?;
+        for (lease, leased) in leases.iter().zip(&mut all) {
+            if let Leased::Theirs { host, process, .. } = leased
+                && *host == lease.host
+                && (lease.predecessor_is_gone)(process)
+            {
+                let again = self.send_leases(vec![args::LeaseArgs::new(lease, Some(process))])?;
+                *leased = again.into_iter().next().ok_or(StoreError::Lost)?;
+            }
+        }
+        Ok(all)
     }
 
     fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.run(&scripts::RELEASE, &args::LeaseArgs::new(lease, None, false), done)
+        self.run(&scripts::RELEASE, &args::LeaseArgs::new(lease, None), done)
     }
 
     fn silent(&self, silence: &Silence) -> Result<Vec<Job>, StoreError> {

@@ -210,6 +210,7 @@ macro_rules! store_conformance {
                 a_gone_predecessor_is_followed_at_once
                 a_released_lease_is_free
                 leases_of_other_names_are_free
+                several_leases_are_renewed_at_once
                 records_of_a_lost_host_are_told_before_they_go
                 a_host_that_comes_back_keeps_its_records
                 a_host_that_never_had_a_lease_is_lost_in_time

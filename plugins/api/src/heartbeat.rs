@@ -185,21 +185,24 @@ impl Heartbeats {
     fn beat(&self, on_overrun: &mut impl FnMut(Overrun)) -> Option<Instant> {
         let now = Instant::now();
         let (claims, leases) = self.take_due(now, on_overrun);
-        for (store, key) in claims {
-            match store.renew(std::slice::from_ref(&key)) {
-                Ok(lost) if lost.is_empty() => {}
+        for (store, keys) in by_store(claims) {
+            match store.renew(&keys) {
                 // The handler sees the loss at its next look; renewing a lost claim again would change nothing.
-                Ok(_) => debug!(plugin:% = key.handler; "claim is lost"),
-                Err(error) => debug!(plugin:% = key.handler, error:% = error; "claim not renewed"),
+                Ok(lost) => lost.iter().for_each(|key| debug!(plugin:% = key.handler; "claim is lost")),
+                Err(error) => debug!(claims = keys.len(), error:% = error; "claims not renewed"),
             }
         }
-        for (store, lease) in leases {
-            match store.lease(&lease) {
-                Ok(Leased::Ours) => {}
-                Ok(Leased::Theirs { host, .. }) => {
-                    error!(lease = lease.name, host:% = host; "another process holds the name of this plugin");
+        for (store, leases) in by_store(leases) {
+            match store.renew_leases(&leases) {
+                Ok(leased) => leases.iter().zip(&leased).for_each(|(lease, leased)| {
+                    if let Leased::Theirs { host, .. } = leased {
+                        error!(lease = lease.name, host:% = host; "another process holds the name of this plugin");
+                    }
+                }),
+                Err(error) => {
+                    let names: Vec<_> = leases.iter().map(|lease| lease.name.as_str()).collect();
+                    warn!(leases = names.join(" "), error:% = error; "leases not renewed");
                 }
-                Err(error) => warn!(lease = lease.name, error:% = error; "lease not renewed"),
             }
         }
         self.post_due(now);
@@ -266,6 +269,18 @@ impl Heartbeats {
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is due, store by store, so that each is asked once.
+fn by_store<T>(due: Vec<(Arc<dyn Store>, T)>) -> Vec<(Arc<dyn Store>, Vec<T>)> {
+    let mut stores: Vec<(Arc<dyn Store>, Vec<T>)> = Vec::new();
+    for (store, what) in due {
+        match stores.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &store)) {
+            Some((_, all)) => all.push(what),
+            None => stores.push((store, vec![what])),
+        }
+    }
+    stores
 }
 
 #[cfg(all(test, feature = "fake"))]

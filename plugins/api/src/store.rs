@@ -157,6 +157,11 @@ pub trait Store: Send + Sync {
     /// A lease that is taken or renewed marks late claims as [`Store::renew`] does.
     fn lease(&self, lease: &Lease) -> Result<Leased, StoreError>;
 
+    /// [`Store::lease`] for several leases of one process, answered in their order.
+    fn renew_leases(&self, leases: &[Lease]) -> Result<Vec<Leased>, StoreError> {
+        leases.iter().map(|lease| self.lease(lease)).collect()
+    }
+
     /// Gives a lease up, if this holder has it.
     fn release(&self, lease: &Lease) -> Result<(), StoreError>;
 

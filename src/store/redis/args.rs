@@ -251,6 +251,13 @@ impl<'a> VmArgs<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct LeasesArgs<'a> {
+    pub(super) leases: Vec<LeaseArgs<'a>>,
+    /// Whether claims that were not renewed in time are marked.
+    pub(super) mark: bool,
+}
+
+#[derive(Serialize)]
 pub(super) struct LeaseArgs<'a> {
     name: &'a str,
     host: &'a str,
@@ -259,14 +266,12 @@ pub(super) struct LeaseArgs<'a> {
     /// The process of the same host that is known to have ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     gone: Option<&'a str>,
-    /// Whether claims that were not renewed in time are marked.
-    mark: bool,
 }
 
 impl<'a> LeaseArgs<'a> {
-    pub(super) fn new(lease: &'a Lease, gone: Option<&'a str>, mark: bool) -> Self {
+    pub(super) fn new(lease: &'a Lease, gone: Option<&'a str>) -> Self {
         let (name, host) = (lease.name.as_str(), lease.host.as_str());
-        Self { name, host, process: &lease.process, life: millis(lease.life), gone, mark }
+        Self { name, host, process: &lease.process, life: millis(lease.life), gone }
     }
 }
 

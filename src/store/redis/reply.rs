@@ -1,12 +1,13 @@
 //! What verbs answer: names and texts in turn, read back into what the contract promises.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use anklet_plugin_api::job::{Conclusion, Group, Job, JobId, Phase};
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
 use anklet_plugin_api::sorted::sort_by;
 use anklet_plugin_api::store::{
-    Ahead, Claim, ClaimKey, Counts, Dossier, Ended, Entry, Notice, Place, Survey, Transition, Waiting,
+    Ahead, Claim, ClaimKey, Counts, Dossier, Ended, Entry, Leased, Notice, Place, Survey, Transition, Waiting,
 };
 use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::VmRecord;
@@ -266,6 +267,18 @@ pub(super) fn places(value: &Value) -> Read<Vec<usize>> {
         .collect()
 }
 
+/// The holder of each lease asked for, where that is somebody else.
+pub(super) fn leased(value: &Value) -> Read<Vec<Leased>> {
+    let Value::Array(list) = value else { return Ok(Vec::new()) };
+    let read = |item: &Value| {
+        let Value::Array(parts) = item else { return Ok(Leased::Ours) };
+        let [host, process, left] = &parts[..] else { return Err(nonsense("half a lease")) };
+        let left = Duration::from_millis(number(&text(left)?)?);
+        Ok(Leased::Theirs { host: HostId::new(text(host)?), process: text(process)?, left })
+    };
+    list.iter().map(read).collect()
+}
+
 /// Each a job by its fields.
 pub(super) fn jobs(value: Value) -> Read<Vec<Job>> {
     let Value::Array(list) = value else { return Ok(Vec::new()) };
@@ -344,10 +357,10 @@ pub(super) fn noted(value: &Value) -> Read<anklet_plugin_api::store::Noted> {
 }
 
 /// A number of ms; none for the empty text.
-pub(super) fn maybe_millis(value: &Value) -> Read<Option<std::time::Duration>> {
+pub(super) fn maybe_millis(value: &Value) -> Read<Option<Duration>> {
     match text(value)?.as_str() {
         "" => Ok(None),
-        millis => number(millis).map(|millis| Some(std::time::Duration::from_millis(millis))),
+        millis => number(millis).map(|millis| Some(Duration::from_millis(millis))),
     }
 }
 

@@ -128,6 +128,26 @@ pub fn leases_of_other_names_are_free(make: MakeStore<'_>) {
     assert_eq!(world.lease(&lease("b", "other")), theirs("a", "first", LIFE));
 }
 
+/// Each as if it had been asked for alone.
+pub fn several_leases_are_renewed_at_once(make: MakeStore<'_>) {
+    let world = world(make);
+    let hook = |host, process| Lease { name: "hook/1".to_owned(), ..lease(host, process) };
+    let renewed = |leases: &[Lease]| world.store.renew_leases(leases).expect("the store answers leases");
+    assert_eq!(renewed(&[]), []);
+    assert_eq!(world.lease(&hook("b", "other")), Leased::Ours);
+    for _ in 0..2 {
+        let both = renewed(&[lease("a", "first"), hook("a", "first")]);
+        assert_eq!(both, [Leased::Ours, theirs("b", "other", LIFE)]);
+    }
+    let follow = |name: &str| Lease {
+        name: name.to_owned(),
+        predecessor_is_gone: gone_is_first,
+        ..lease("a", "second")
+    };
+    assert_eq!(renewed(&[follow("plugin/runner"), follow("plugin/new")]), [Leased::Ours, Leased::Ours]);
+    assert_eq!(world.lease(&lease("a", "first")), theirs("a", "second", LIFE));
+}
+
 /// An answer may be lost, so that a record goes only once it was told of. Asking with the same names again is well.
 pub fn records_of_a_lost_host_are_told_before_they_go(make: MakeStore<'_>) {
     let world = world(make);
