@@ -104,6 +104,9 @@ fn an_enterprise_needs_both_of_its_credentials_accepted() {
     let asked: Vec<_> = asked.iter().map(RequestRecord::path_only).collect();
     assert_eq!(asked, ["/enterprises/big/actions/runners/downloads", "/app"], "once for both handlers");
     anklet.stop();
+    // A server that does not show Apps has said nothing against this one.
+    world.github.rule(Rule::on("GET", "/app").always().status(404, "Not Found"));
+    world.start(&good).stop();
 }
 
 const ALL_THE_SAME: &str =

@@ -9,6 +9,9 @@ use crate::answer::CLOCK_IS_OFF;
 use crate::error::{CallName, ClientError};
 use crate::installation::{FIND_INSTALLATION, INSTALLATION_TOKEN, LIST_INSTALLATIONS, SEE_APP};
 
+/// What GitHub says to a key of an App that it does not know.
+const NO_SUCH_APP: &str = "Integration not found";
+
 /// The key that is wrong and what to do about it, for a call about `scope`; none if the error says nothing of that kind. A permission that is
 /// missing is no such error: it can be given while we run.
 pub fn what_to_mend(error: &ClientError, access: &GithubAccess, scope: &Scope) -> Option<String> {
@@ -30,6 +33,8 @@ pub fn what_to_mend(error: &ClientError, access: &GithubAccess, scope: &Scope) -
                      or copy the number at the end of the address of the installation's page",
                     app.id
                 )),
+                // A server that lacks the call says only that there is no such thing.
+                _ if !message.contains(NO_SUCH_APP) => None,
                 _ => [SEE_APP, LIST_INSTALLATIONS].contains(call).then(|| {
                     format!(
                         "`app_id`: GitHub knows no GitHub App {} ({message}): copy its id from the App's settings",
