@@ -108,7 +108,10 @@ fn check(rows: &[Row]) {
             assert_eq!(n_seen, *n_wanted, "{method} {path}");
         }
         for (verb, n_wanted) in row.anka {
-            assert_eq!(world.anka.calls(verb).len(), *n_wanted, "{verb}");
+            let n_seen = world.anka.calls(verb).len();
+            // Where a runner may still be listed later, the janitor looks again, and deletes again.
+            let is_repeated = *verb == "delete" && *n_wanted > 0 && n_seen > *n_wanted;
+            assert!(n_seen == *n_wanted || is_repeated, "{verb}: {n_seen}, not {n_wanted}");
         }
         assert_eq!(world.github.violations(), Vec::<String>::new());
         anklet.stop();
