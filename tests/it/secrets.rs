@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
+use std::time::Duration;
 
 use fake_github::{Rule, keys};
 use serde_json::json;
@@ -94,8 +95,15 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
+/// What a job asks of `anka` about its VM.
+const VERBS: [&str; 5] = ["clone", "start", "cp", "run", "delete"];
+
 /// Runs a job whose first registration fails and says its token aloud, then looks everywhere.
 fn run_and_look(world: &World, mut anklet: Anklet, configured: &[&str]) {
+    // Long enough to be seen by a watcher that a busy machine lets look twice a second.
+    for verb in VERBS {
+        world.anka.set_delay(verb, Duration::from_millis(500));
+    }
     let (pid, stop) = (anklet.pid(), AtomicBool::new(false));
     let shown = std::thread::scope(|scope| {
         let watcher = Builder::new().name("watcher".to_owned());
@@ -130,10 +138,9 @@ fn run_and_look(world: &World, mut anklet: Anklet, configured: &[&str]) {
         assert_eq!(found(&secrets, &fs::read(file).unwrap()), Vec::<String>::new(), "{}", file.display());
     }
     assert_eq!(found(&secrets, &metrics), Vec::<String>::new());
-    let verbs = ["clone", "start", "cp", "run", "delete"];
     let is_verb =
         |words: &[u8], verb: &str| words.split(|byte| *byte == 0).any(|word| word == verb.as_bytes());
-    let n_seen = verbs.iter().filter(|verb| shown.iter().any(|(words, _)| is_verb(words, verb))).count();
+    let n_seen = VERBS.iter().filter(|verb| shown.iter().any(|(words, _)| is_verb(words, verb))).count();
     assert!(n_seen >= 3, "too few children were seen: {n_seen}");
     for (words, environment) in &shown {
         let words_text = String::from_utf8_lossy(words);
