@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use anklet_plugin_api::fake::made;
 use anklet_plugin_api::host::{Host, HostError, RunningVm};
-use anklet_plugin_api::job::JobId;
 use anklet_plugin_api::name::{HostId, PluginName, VmName};
-use anklet_plugin_api::scope::Scope;
-use anklet_plugin_api::time::Moment;
 use anklet_plugin_api::vm::{Stage, VmRecord, VmSize};
 use serde_json::json;
 
@@ -54,21 +52,11 @@ fn vm(name: &str) -> VmName {
 /// A record of a VM of `host`.
 pub(crate) fn record(host: &HostId, name: &str) -> VmRecord {
     VmRecord {
-        vm: vm(name),
         host: host.clone(),
         plugin: PluginName::new("h1"),
-        queue: "acme".to_string(),
-        scope: Scope::Organization { owner: "acme".to_string() },
-        job: Some(JobId(7)),
-        run: None,
         repository: "acme/app".to_string(),
         labels: vec!["anka-template:x".to_string()],
-        stage: Stage::Cloning,
-        jit: None,
-        registering_at: None,
-        registered_at: None,
-        created_at: Moment(1),
-        failed_deletions: 0,
+        ..made::record(name, 7)
     }
 }
 
