@@ -97,6 +97,24 @@ impl Bench {
         }
     }
 
+    /// Runs lines of shell where file systems can be mounted that are gone with it; they end with 77 where that cannot be. None, and a word why, if
+    /// so.
+    pub(crate) fn among_own_mounts(&self, script: &str) -> Option<Output> {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", script]);
+        self.surround(&mut command);
+        let Ok(output) = command.output() else {
+            println!("SKIPPED: there is no unshare");
+            return None;
+        };
+        let said = text(&output);
+        if output.status.code() == Some(77) || said.contains("unshare failed") {
+            println!("SKIPPED: a file system cannot be mounted here: {said}");
+            return None;
+        }
+        Some(output)
+    }
+
     /// Leaves of the machine's programs what the script needs in any case, and these.
     pub(crate) fn only(&mut self, more: &[&str]) {
         let tools = self.at("tools");
