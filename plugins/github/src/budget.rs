@@ -10,6 +10,9 @@ use ureq::http::HeaderMap;
 use crate::error::RateLimit;
 use crate::when::parse_http_date;
 
+/// GitHub counts by the hour. Whatever a server or something on the way to it says, after so long it is asked again.
+const LONGEST_WAIT: Duration = Duration::from_secs(7_200);
+
 /// The calls left for one kind of resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -31,7 +34,7 @@ pub(crate) fn standing(headers: &HeaderMap) -> Option<(String, Standing, Duratio
         remaining: number(headers, "x-ratelimit-remaining")?,
         reset_at,
     };
-    Some((resource, standing, reset_at.since(now(headers))))
+    Some((resource, standing, reset_at.since(now(headers)).min(LONGEST_WAIT)))
 }
 
 /// Whether a 403 or 429 is a rate limit, which, and how long to wait, if that is said. `said` is the answer's message and the address of its explanation.
@@ -47,7 +50,9 @@ pub(crate) fn rate_limit(
     let now = now(headers);
     let asked = text(headers, "retry-after").and_then(|text| retry_after(text, now));
     let until_reset = (number(headers, "x-ratelimit-remaining") == Some(0))
-        .then(|| reset_at(headers).map(|reset_at| reset_at.since(now) + Duration::from_secs(1)))
+        .then(|| {
+            reset_at(headers).map(|reset_at| reset_at.since(now).min(LONGEST_WAIT) + Duration::from_secs(1))
+        })
         .flatten();
     let is_secondary = said.contains("secondary rate limit")
         || said.contains("secondary-rate-limit")
@@ -65,10 +70,11 @@ pub(crate) fn rate_limit(
 }
 
 fn retry_after(text: &str, now: Moment) -> Option<Duration> {
-    match text.trim().parse() {
+    let wait = match text.trim().parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => parse_http_date(text).map(|at| at.since(now)),
-    }
+    };
+    wait.map(|wait| wait.min(LONGEST_WAIT))
 }
 
 /// By GitHub's own clock where it tells it: this host's may be off.
@@ -143,6 +149,18 @@ mod tests {
             &[],
             Some((RateLimit::Secondary, UNTOLD)),
         );
+    }
+
+    #[test]
+    fn no_wait_is_endless() {
+        let longest = Some((RateLimit::Secondary, 7_200));
+        check(429, "", &[("retry-after", "18446744073709551615")], longest);
+        check(429, "", &[("retry-after", "Thu, 01 Jan 2099 00:00:00 GMT")], longest);
+        let far = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9000000000000000")];
+        check(403, "", &far, Some((RateLimit::Primary, 7_201)));
+        let pairs = [far[0], far[1], ("x-ratelimit-limit", "5000"), ("date", NOW)];
+        let (.., wait) = standing(&headers(&pairs)).unwrap();
+        assert_eq!(wait.as_secs(), 7_200);
     }
 
     #[test]
