@@ -71,16 +71,22 @@ impl Ledger {
     pub(crate) fn limited(&self, limit: RateLimit, wait: Option<Duration>, limits: &Limits) {
         let mut inside = self.lock();
         let wait = wait.unwrap_or_else(|| {
-            let factor = 2u32.saturating_pow(inside.n_untold);
-            inside.n_untold += 1;
+            // Calls that were under way when the pause began hear of the same limit.
+            if inside.n_untold == 0 || !inside.is_paused() {
+                inside.n_untold += 1;
+            }
+            let factor = 2u32.saturating_pow(inside.n_untold - 1);
             limits.secondary_limit_first.saturating_mul(factor).min(limits.secondary_limit_most)
         });
         inside.pause(limit, wait.max(LEAST_PAUSE));
     }
 
-    /// A call was not refused: limits no longer follow each other.
+    /// A call was not refused: limits no longer follow each other. One that was under way when a pause began says nothing of that.
     pub(crate) fn well(&self) {
-        self.lock().n_untold = 0;
+        let mut inside = self.lock();
+        if !inside.is_paused() {
+            inside.n_untold = 0;
+        }
     }
 
     /// Until when no call is made, if so.
@@ -140,6 +146,10 @@ impl Ledger {
 }
 
 impl Inside {
+    fn is_paused(&self) -> bool {
+        self.pause.is_some_and(|pause| pause.until > Instant::now())
+    }
+
     fn pause(&mut self, limit: RateLimit, wait: Duration) {
         let now = Instant::now();
         let until = now + wait;
@@ -208,11 +218,16 @@ mod tests {
         let limits = Limits::default();
         let wait = |ledger: &Ledger| {
             ledger.0.lock().unwrap().pause = None;
-            ledger.limited(RateLimit::Secondary, None, &limits);
+            // Whoever asks at the same time is refused too.
+            (0..4).for_each(|_| ledger.limited(RateLimit::Secondary, None, &limits));
             ledger.paused_until().unwrap().duration_since(Instant::now()).as_secs() + 1
         };
         let ledger = Ledger::default();
         assert_eq!([(); 6].map(|()| wait(&ledger)), [60, 120, 240, 480, 900, 900]);
+        // This one was asked before the pause.
+        ledger.well();
+        assert_eq!(wait(&ledger), 900);
+        ledger.0.lock().unwrap().pause = None;
         ledger.well();
         assert_eq!(wait(&ledger), 60);
         ledger.limited(RateLimit::Secondary, Some(Duration::from_secs(7)), &limits);
