@@ -148,13 +148,12 @@ impl Client {
 
     /// Asks GitHub to send a delivery again; false if it will not, for instance because the log has forgotten it.
     pub fn redeliver(&self, hook: &Hook, id: u64, ear: &Ear) -> Result<bool, ClientError> {
-        match self.call(&hook.call(hook.names().send_again, &format!("/{id}/attempts")), ear) {
-            Ok(_) => Ok(true),
-            Err(
-                ClientError::NotFound { .. }
-                | ClientError::Unprocessable { .. }
-                | ClientError::Nonsense { .. },
-            ) => Ok(false),
+        let path = format!("/{id}/attempts");
+        let call = Call { expected: &[400], ..hook.call(hook.names().send_again, &path) };
+        match self.call(&call, ear) {
+            Ok(answer) => Ok(answer.status.is_success()),
+            Err(ClientError::NotFound { .. } | ClientError::Unprocessable { .. }) => Ok(false),
+            // What makes no sense is no refusal: something on the way to GitHub may have answered.
             Err(error) => Err(error),
         }
     }
@@ -199,4 +198,27 @@ struct WrittenDetail {
 #[derive(Deserialize)]
 struct WrittenRequest {
     payload: Object<WrittenWebhook>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Server, Step, answer};
+
+    #[test]
+    fn only_github_refuses_a_redelivery() {
+        let hook = Hook::OfScope { scope: Scope::Organization { owner: "o".into() }, id: 1 };
+        let elsewhere = vec![("Location", "https://login.example/".to_owned())];
+        let odd = [answer(418, "{}"), Step::Answer(302, elsewhere, Vec::new())];
+        let server =
+            Server::new([answer(202, "{}"), answer(400, "{}"), answer(422, "{}")].into_iter().chain(odd));
+        let client = server.client();
+        let ask = || client.redeliver(&hook, 7, &Ear::deaf());
+        assert_eq!([ask(), ask(), ask()], [Ok(true), Ok(false), Ok(false)]);
+        for _ in 0..2 {
+            let answer = ask();
+            assert!(matches!(answer, Err(ClientError::Nonsense { .. })), "{answer:?}");
+        }
+        assert_eq!(server.asked().line, "POST /orgs/o/hooks/1/deliveries/7/attempts HTTP/1.1");
+    }
 }

@@ -18,7 +18,7 @@ use anklet_plugin_api::store::{Noted, Source, Store, StoreError};
 use anklet_plugin_api::time::Moment;
 
 use crate::hook_log::Log;
-use crate::redeliver::{Cut, MOST_PAGES, Redeliverer};
+use crate::redeliver::{Asked, Cut, MOST_PAGES, Redeliverer};
 
 /// What was acknowledged so long before the store was seen last may be lost with it.
 const LOST_WINDOW: Duration = Duration::from_secs(600);
@@ -61,7 +61,8 @@ impl Redeliverer {
             if !self.is_lost(&news)? {
                 continue;
             }
-            n_asked += usize::from(self.send_again(&delivery.guid, delivery.id, &news)?);
+            let asked = self.send_again(&delivery.guid, delivery.id, &news)?;
+            n_asked += usize::from(asked == Asked::Sent);
             if self.ear().rest_until(Instant::now() + self.limits.redeliver_pace) {
                 return Err(Cut::Stopped);
             }

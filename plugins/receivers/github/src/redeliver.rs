@@ -108,7 +108,8 @@ impl Known {
 }
 
 /// What became of asking for one delivery.
-enum Asked {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
     Sent,
     /// It can be of no use, or GitHub will not.
     Needless,
@@ -301,11 +302,11 @@ impl Redeliverer {
         if self.is_over(news)? {
             return Ok(Asked::Needless);
         }
-        Ok(if self.send_again(guid, failed.id, news)? { Asked::Sent } else { Asked::Needless })
+        self.send_again(guid, failed.id, news)
     }
 
-    /// Has GitHub send this again; false if it will not.
-    pub(crate) fn send_again(&self, guid: &str, id: u64, news: &News) -> Result<bool, Cut> {
+    /// Has GitHub send this again.
+    pub(crate) fn send_again(&self, guid: &str, id: u64, news: &News) -> Result<Asked, Cut> {
         let action = match &news.phase {
             Phase::Queued => "queued",
             Phase::InProgress { .. } => "in_progress",
@@ -313,11 +314,18 @@ impl Redeliverer {
         };
         let job = news.job.id.0;
         info!(deliveryID = guid, action, workflowJobID = job; "redelivering hook");
-        let is_sent = self.log.send_again(id, &self.ear())?;
-        if !is_sent {
-            error!(deliveryID = guid, workflowJobID = job; "GitHub will not deliver this webhook again");
+        match self.log.send_again(id, &self.ear()) {
+            Ok(true) => Ok(Asked::Sent),
+            Ok(false) => {
+                error!(deliveryID = guid, workflowJobID = job; "GitHub will not deliver this webhook again");
+                Ok(Asked::Needless)
+            }
+            Err(error @ ClientError::Nonsense { .. }) => {
+                warn!(deliveryID = guid, workflowJobID = job, error:% = error; "GitHub's answer to the wish for a redelivery cannot be read");
+                Ok(Asked::Unread)
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(is_sent)
     }
 
     /// Whether the store knows that the job has ended, or has nothing to do with it.

@@ -38,6 +38,8 @@ struct Book {
     store: Arc<dyn Store>,
     /// Deliveries whose word cannot be read.
     unreadable: BTreeSet<String>,
+    /// Wishes that something on the way to GitHub answers, once each.
+    garbled: BTreeSet<String>,
     n_pages: usize,
     n_calls: usize,
     sent_again: Vec<String>,
@@ -120,6 +122,9 @@ impl Log for BookLog {
         book.n_calls += 1;
         let i = book.deliveries.partition_point(|it| it.id < id);
         let guid = book.deliveries[i].guid.clone();
+        if book.garbled.remove(&guid) {
+            return Err(ClientError::Nonsense { call: CALL, what: "a login page".to_owned() });
+        }
         book.sent_again.push(guid.clone());
         book.deliver(guid, true);
         Ok(true)
@@ -170,6 +175,7 @@ impl Bench {
             fate,
             store: Arc::clone(&store),
             unreadable: BTreeSet::new(),
+            garbled: BTreeSet::new(),
             n_pages: 0,
             n_calls: 0,
             sent_again: Vec::new(),
@@ -320,4 +326,17 @@ fn nothing_keeps_others_waiting() {
         bench.look();
     }
     assert!(bench.n_sent_again("g0") > 0);
+}
+
+/// What is no answer of GitHub's ends neither the look nor the hope for a redelivery.
+#[test]
+fn a_garbled_answer_is_no_refusal() {
+    let mut bench = Bench::new(|n_event, n_try| n_event > 1 || n_try > 0);
+    bench.book.lock().unwrap().garbled.insert("g0".to_owned());
+    bench.go_on(10);
+    bench.look();
+    assert_eq!((bench.n_sent_again("g0"), bench.n_sent_again("g1")), (0, 1));
+    bench.go_on(10);
+    bench.look();
+    assert_eq!((bench.n_sent_again("g0"), bench.n_missing()), (1, 0));
 }
