@@ -2,7 +2,7 @@
 //! costs it one look at each group.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anklet_plugin_api::job::Group;
@@ -22,7 +22,8 @@ pub(super) struct Queues(Mutex<Vec<Known>>);
 
 struct Known {
     name: String,
-    store: Arc<dyn Store>,
+    /// It times its verbs for the metrics, so that holding it here would keep both for ever.
+    store: Weak<dyn Store>,
     last: Option<(Instant, Option<QueueView>)>,
 }
 
@@ -55,7 +56,7 @@ impl Queues {
     pub(super) fn add(&self, name: &str, store: &Arc<dyn Store>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.iter().any(|known| known.name == name) {
-            known.push(Known { name: name.to_owned(), store: Arc::clone(store), last: None });
+            known.push(Known { name: name.to_owned(), store: Arc::downgrade(store), last: None });
         }
     }
 
@@ -64,7 +65,8 @@ impl Queues {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let view = |known: &mut Known| {
             if known.last.as_ref().is_none_or(|(at, _)| at.elapsed() >= FRESH) {
-                known.last = Some((Instant::now(), look(&*known.store).ok()));
+                let view = known.store.upgrade().and_then(|store| look(&*store).ok());
+                known.last = Some((Instant::now(), view));
             }
             (known.name.clone(), known.last.as_ref().and_then(|(_, view)| view.clone()))
         };

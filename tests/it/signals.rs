@@ -1,8 +1,10 @@
 //! Stopping: what SIGTERM, SIGINT, SIGQUIT, SIGHUP and the drain file leave behind at each stage of a job.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -233,6 +235,25 @@ fn term_after_quit_leaves_the_running_job_to_the_next_start() {
     end_by(anklet, "TERM", SOON);
     assert_eq!(world.vms_made_by_us().len(), 1, "the VM of the running job stays");
     resume(&world, job);
+}
+
+/// What stays is the queue, whole in its one file, and who the host is.
+#[test]
+fn a_stopped_process_leaves_only_what_the_next_start_needs() {
+    let world = World::new();
+    let anklet = world.start(&world.config(1));
+    let job = world.github.create_job(world.job());
+    assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("success"));
+    world.assert_clean(&anklet);
+    let folder = world.home.config().parent().unwrap().to_owned();
+    let names = |folder: &Path| -> BTreeSet<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(names(&folder.join("wake")).len(), 1, "the process listens");
+    end_by(anklet, "TERM", SOON);
+    assert_eq!(names(&folder.join("wake")), BTreeSet::new());
+    let of_open_queue = |name: &&String| name.ends_with("-wal") || name.ends_with("-shm");
+    assert_eq!(names(&folder).iter().find(of_open_queue), None);
 }
 
 /// A logout sends HUP. What `nohup` started ignores it and goes on; alone, the process ends by it as any other.
