@@ -52,6 +52,7 @@ pub(crate) fn run(file: Option<&Path>, environment: &Environment, out: &mut dyn 
     check_anka(&config, environment, &mut report);
     check_stores(&config, &mut report);
     check_credentials(&config, Trial::Look, &mut report);
+    check_hooks(&config, &mut report);
     if report.n_errors == 0 { EXIT_OK } else { EXIT_FAILURE }
 }
 
@@ -79,6 +80,19 @@ impl Report<'_> {
     fn error(&mut self, what: &str) {
         self.n_errors += 1;
         self.say("error", what);
+    }
+
+    /// What came of trying what GitHub `may` let a plugin do.
+    fn trial(&mut self, section: &Section, tried: Result<(), ClientError>, may: &str) {
+        let name = &section.name;
+        match tried {
+            Ok(()) => self.say("ok", &format!("GitHub lets plugin {name} {may}")),
+            // Whoever looks for the cause needs to know whom.
+            Err(error @ ClientError::NoAnswer { .. }) => {
+                self.error(&format!("plugin {name}: {error} ({})", section.github.api_url));
+            }
+            Err(error) => self.error(&format!("plugin {name}: {error}")),
+        }
     }
 }
 
@@ -187,16 +201,20 @@ fn check_credentials(config: &Config, trial: Trial, report: &mut Report<'_>) {
                 (see_runners(section).and_then(|()| register_runners(section)), "register runners")
             }
         };
-        match tried {
-            Ok(()) => {
-                report.say("ok", &format!("GitHub lets plugin {} {may} of {}", section.name, section.scope))
-            }
-            Err(error @ ClientError::NoAnswer { .. }) => {
-                // Whoever looks for the cause needs to know whom.
-                report.error(&format!("plugin {}: {error} ({})", section.name, section.github.api_url));
-            }
-            Err(error) => report.error(&format!("plugin {}: {error}", section.name)),
+        report.trial(section, tried, &format!("{may} of {}", section.scope));
+    }
+}
+
+/// Receivers ask GitHub for what they missed.
+fn check_hooks(config: &Config, report: &mut Report<'_>) {
+    for section in config.plugins.iter().map(|plugin| &plugin.section) {
+        let Some(tried) = registry::try_log(section) else { continue };
+        let hook = section.hook_id.map_or("the App's webhook".to_owned(), |id| format!("webhook {id}"));
+        if matches!(tried, Err(ClientError::NotFound { .. } | ClientError::Forbidden { .. })) {
+            let what = "see that `hook_id` is right and the credential may read that webhook, or set `skip_redeliver: true`";
+            report.say("warning", &format!("plugin {}: {what}", section.name));
         }
+        report.trial(section, tried, &format!("see what {hook} did not deliver"));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The only file that names plugins: each kind's constructor and place in the life of the process.
 
+use anklet_github::error::ClientError;
 use anklet_handler_github::{Desk, GithubHandler};
 use anklet_plugin_api::plugin::Plugin;
 use anklet_plugin_api::section::Section;
@@ -28,5 +29,13 @@ pub(crate) fn build(section: Section, desk: &Desk) -> Option<Box<dyn Plugin>> {
     match role(&section.kind)? {
         Role::Handler => Some(Box::new(GithubHandler::new(section, desk.clone()))),
         Role::Receiver => Some(Box::new(GithubReceiver::new(section))),
+    }
+}
+
+/// Whether GitHub lets a receiver see what its webhook did not deliver; none if the plugin does not ask for that.
+pub(crate) fn try_log(section: &Section) -> Option<Result<(), ClientError>> {
+    match role(&section.kind)? {
+        Role::Handler => None,
+        Role::Receiver => anklet_receiver_github::try_log(section),
     }
 }

@@ -44,6 +44,32 @@ fn a_token_that_may_not_see_runners_fails_the_check() {
     assert!(text(&output).contains("plugin HANDLER1: "), "{}", text(&output));
 }
 
+/// A receiver reads its webhook's log, so that the check does too.
+#[test]
+fn a_webhook_whose_log_is_not_shown_fails_the_check() {
+    let world = World::new();
+    let check = |keys: &str| {
+        let config = world
+            .config(1)
+            .replace(", plugin: github_receiver,", &format!(", plugin: github_receiver, {keys},"));
+        fs::write(world.home.config(), config).unwrap();
+        let output = run(&world, &["check"], &[]);
+        (output.status.code(), text(&output))
+    };
+    let hook = world.hook;
+    let (code, said) = check(&format!("hook_id: {hook}"));
+    let well = format!("ok: GitHub lets plugin RECEIVER see what webhook {hook} did not deliver");
+    assert!(code == Some(0) && said.contains(&well), "{said}");
+    let (code, said) = check(&format!("hook_id: {}", hook + 1));
+    assert!(
+        code == Some(1) && said.contains("error: plugin RECEIVER: ") && said.contains("`hook_id`"),
+        "{said}"
+    );
+    let (code, said) = check(&format!("hook_id: {}, skip_redeliver: true", hook + 1));
+    assert!(code == Some(0) && !said.contains("plugin RECEIVER"), "{said}");
+    assert_eq!(world.github.violations(), Vec::<String>::new());
+}
+
 #[test]
 fn version_help_and_mistakes() {
     let world = World::new();

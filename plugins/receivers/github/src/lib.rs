@@ -29,8 +29,10 @@ use log::{debug, info, warn};
 
 use anklet_github::client::Client;
 use anklet_github::deliveries::Hook;
+use anklet_github::error::ClientError;
 use anklet_github::shown::ShownStatus;
 use anklet_http::{Limits as HttpLimits, Running, Server, ServerError};
+use anklet_plugin_api::ear::Ear;
 use anklet_plugin_api::log_context;
 use anklet_plugin_api::plugin::{Plugin, PluginError, Services};
 use anklet_plugin_api::report::Status;
@@ -144,24 +146,27 @@ fn open(
     Ok((store_threads, server))
 }
 
+/// Whether GitHub lets this receiver read the log of its webhook, by the one call that a look begins with; none if it is not to ask, or has no such log.
+pub fn try_log(section: &Section) -> Option<Result<(), ClientError>> {
+    let (hook, _) = hook(section)?;
+    let client = Client::new(&section.github, &section.limits);
+    Some(client.and_then(|client| client.deliveries(&hook, None, &Ear::deaf()).map(drop)))
+}
+
 /// The webhook whose log is read, and its name for people and leases; none if GitHub is not to be asked for missed webhooks, or has no such log.
 /// Without `hook_id` a GitHub App's own is meant: there is only one.
 fn hook(section: &Section) -> Option<(Hook, String)> {
     if section.skip_redeliver {
         return None;
     }
-    match (section.hook_id, &section.github.app) {
-        (Some(id), app) => {
+    let app = section.github.app.as_ref();
+    match section.hook_id {
+        Some(id) => {
             let has_credentials = app.is_some() || section.github.token.is_some();
-            if has_credentials && !matches!(section.scope, Scope::Enterprise { .. }) {
-                return Some((Hook::OfScope { scope: section.scope.clone(), id }, id.to_string()));
-            }
-            warn!(hook = id; "webhooks that do not arrive are not asked for again: that needs credentials, and the hook of a repository or an organization");
-            None
+            let has_log = has_credentials && !matches!(section.scope, Scope::Enterprise { .. });
+            has_log.then(|| (Hook::OfScope { scope: section.scope.clone(), id }, id.to_string()))
         }
-        (None, Some(app)) => Some((Hook::OfApp, format!("app-{}", app.id))),
-        // The config's check has said so.
-        (None, None) => None,
+        None => app.map(|app| (Hook::OfApp, format!("app-{}", app.id))),
     }
 }
 
@@ -172,7 +177,13 @@ fn redeliverer(
     refusals: Receiver<()>,
     wrong: Sender<String>,
 ) -> Result<Option<JoinHandle<()>>, String> {
-    let Some((hook, shown_hook)) = hook(section) else { return Ok(None) };
+    let Some((hook, shown_hook)) = hook(section) else {
+        // Where there is no number, the config's check has said so.
+        if let (Some(id), false) = (section.hook_id, section.skip_redeliver) {
+            warn!(hook = id; "webhooks that do not arrive are not asked for again: that needs credentials, and the hook of a repository or an organization");
+        }
+        return Ok(None);
+    };
     let shown = Arc::new(ShownStatus::new(&section.name, &services.report, &services.heartbeats));
     let client = Client::new(&section.github, &section.limits).map_err(|error| error.to_string())?;
     let hours = if section.redeliver_hours == 0 { DEFAULT_HOURS } else { section.redeliver_hours };
