@@ -38,7 +38,7 @@ impl Client {
         check: &FailedCheck,
         ear: &Ear,
     ) -> Result<(), ClientError> {
-        let get = repository_call(GET_JOB, repository, &format!("/actions/jobs/{job}"), &[]);
+        let get = repository_call(GET_JOB, repository, &format!("/actions/jobs/{job}"));
         let answer = self.call(&get, ear)?;
         let written: WrittenCommit = answer.json()?;
         if written.head_sha.is_empty() {
@@ -56,8 +56,7 @@ impl Client {
         if check.details_url.starts_with("http") {
             body["details_url"] = json!(check.details_url);
         }
-        let mut post = repository_call(CREATE_CHECK_RUN, repository, "/check-runs", &[]);
-        post.body = Some(body.to_string().into_bytes());
+        let post = repository_call(CREATE_CHECK_RUN, repository, "/check-runs").with_body(&body);
         self.call(&post, ear).map(drop)
     }
 }

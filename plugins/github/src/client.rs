@@ -56,7 +56,30 @@ pub(crate) struct Call<'a> {
     pub(crate) is_dispensable: bool,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// A call of a path below the API's address, with its query and without a body.
+    pub(crate) fn new(name: CallName, path: String, subject: Subject<'a>) -> Self {
+        Self {
+            name,
+            target: Target::Path(path),
+            subject,
+            body: None,
+            expected: &[],
+            is_polled: false,
+            is_dispensable: false,
+        }
+    }
+
+    /// The same call, whose caller knows how to take these statuses too.
+    pub(crate) fn expecting(self, expected: &'static [u16]) -> Self {
+        Self { expected, ..self }
+    }
+
+    /// The same call, with a body.
+    pub(crate) fn with_body(self, body: &serde_json::Value) -> Self {
+        Self { body: Some(body.to_string().into_bytes()), ..self }
+    }
+
     /// The same call, as one that is asked again and again.
     pub(crate) fn polled(self) -> Self {
         Self { is_polled: true, ..self }

@@ -66,16 +66,7 @@ impl Hook {
             Self::OfScope { scope, id } => format!("{}/hooks/{id}", scope_path(scope)),
             Self::OfApp => "/app/hook".to_owned(),
         };
-        let target = Target::Path(format!("{hook}/deliveries{below}"));
-        Call {
-            name,
-            target,
-            subject: self.subject(),
-            body: None,
-            expected: &[],
-            is_polled: false,
-            is_dispensable: false,
-        }
+        Call::new(name, format!("{hook}/deliveries{below}"), self.subject())
     }
 }
 
@@ -148,8 +139,7 @@ impl Client {
 
     /// Asks GitHub to send a delivery again; false if it will not, for instance because the log has forgotten it.
     pub fn redeliver(&self, hook: &Hook, id: u64, ear: &Ear) -> Result<bool, ClientError> {
-        let path = format!("/{id}/attempts");
-        let call = Call { expected: &[400], ..hook.call(hook.names().send_again, &path) };
+        let call = hook.call(hook.names().send_again, &format!("/{id}/attempts")).expecting(&[400]);
         match self.call(&call, ear) {
             Ok(answer) => Ok(answer.status.is_success()),
             Err(ClientError::NotFound { .. } | ClientError::Unprocessable { .. }) => Ok(false),

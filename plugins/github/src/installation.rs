@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::address::segment;
 use crate::app::Identity;
-use crate::client::{Call, Client, Target};
+use crate::client::{Call, Client};
 use crate::credentials::Subject;
 use crate::error::{CallName, ClientError, Silence};
 use crate::when::parse_http_date;
@@ -127,7 +127,7 @@ impl Client {
     /// Whether GitHub knows the App by its key: well if so, else the error that says why not. For whoever has a GitHub App that is not asked
     /// for a token yet.
     pub fn see_app(&self, ear: &Ear) -> Result<(), ClientError> {
-        self.call(&app_call(SEE_APP, "/app".to_owned(), &[]), ear).map(drop)
+        self.call(&app_call(SEE_APP, "/app".to_owned()), ear).map(drop)
     }
 
     /// A token that is good for `call`, for some minutes at least.
@@ -176,7 +176,7 @@ impl Client {
 
     fn ask_for_token(&self, id: u64, ear: &Ear) -> Result<(Secret, Duration), ClientError> {
         let path = format!("/app/installations/{id}/access_tokens");
-        let answer = self.call(&app_call(INSTALLATION_TOKEN, path, &[]), ear)?;
+        let answer = self.call(&app_call(INSTALLATION_TOKEN, path), ear)?;
         let written: WrittenToken = answer.json()?;
         if written.token.is_empty() {
             return Err(answer.nonsense("it holds no token"));
@@ -191,12 +191,12 @@ impl Client {
     fn find_installation(&self, app: &App, subject: Subject, ear: &Ear) -> Result<u64, ClientError> {
         let (paths, account) = account(subject);
         for path in paths {
-            let answer = self.call(&app_call(FIND_INSTALLATION, path, &[404]), ear)?;
+            let answer = self.call(&app_call(FIND_INSTALLATION, path).expecting(&[404]), ear)?;
             if answer.status.is_success() {
                 return answer.json::<WrittenInstallation>().map(|installation| installation.id);
             }
         }
-        let list = app_call(LIST_INSTALLATIONS, "/app/installations?per_page=100".to_owned(), &[]);
+        let list = app_call(LIST_INSTALLATIONS, "/app/installations?per_page=100".to_owned());
         let found = self.pages(list, ear, |page| {
             let installations: Vec<WrittenInstallation> = page.json()?;
             let found = installations.iter().find(|installation| installation.is_for(&account));
@@ -235,16 +235,8 @@ fn account(subject: Subject) -> (Vec<String>, String) {
     (paths, account.to_ascii_lowercase())
 }
 
-fn app_call(name: CallName, path: String, expected: &'static [u16]) -> Call<'static> {
-    Call {
-        name,
-        target: Target::Path(path),
-        subject: Subject::App,
-        body: None,
-        expected,
-        is_polled: false,
-        is_dispensable: false,
-    }
+fn app_call(name: CallName, path: String) -> Call<'static> {
+    Call::new(name, path, Subject::App)
 }
 
 #[derive(Deserialize)]

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::address::scope_path;
 use crate::answer::Answer;
-use crate::client::{Call, Client, Target};
+use crate::client::{Call, Client};
 use crate::credentials::Subject;
 use crate::error::{CallName, ClientError};
 use crate::runners::runners_call;
@@ -70,9 +70,8 @@ impl Client {
             let error = ClientError::Unprocessable { call: GENERATE, message };
             return Err(JitFailure { error, in_doubt: false });
         }
-        let mut call = runners_call(GENERATE, scope, "/generate-jitconfig", &[409]);
         let body = json!({ "name": name, "runner_group_id": group, "labels": labels });
-        call.body = Some(body.to_string().into_bytes());
+        let call = runners_call(GENERATE, scope, "/generate-jitconfig").expecting(&[409]).with_body(&body);
         let mut in_doubt = false;
         let answer = self.call_in_doubt(&call, ear, &mut in_doubt);
         answer.and_then(|answer| read(&answer)).map_err(|error| {
@@ -92,16 +91,7 @@ impl Client {
             return Ok(Some(*id));
         }
         let path = format!("{}/actions/runner-groups?per_page=100", scope_path(scope));
-        let subject = Subject::Runners(scope);
-        let call = Call {
-            name: LIST_GROUPS,
-            target: Target::Path(path),
-            subject,
-            body: None,
-            expected: &[],
-            is_polled: false,
-            is_dispensable: false,
-        };
+        let call = Call::new(LIST_GROUPS, path, Subject::Runners(scope));
         let found = self.pages(call, ear, |page| {
             let page: WrittenGroups = page.json()?;
             let group = page.runner_groups.into_iter().find(|group| group.name.eq_ignore_ascii_case(name));

@@ -7,7 +7,7 @@ use anklet_plugin_api::job::{JobId, RunId};
 use serde::Deserialize;
 
 use crate::address::Repository;
-use crate::client::{Call, Client, Target};
+use crate::client::{Call, Client};
 use crate::credentials::Subject;
 use crate::error::{CallName, ClientError};
 use crate::wire::{JobState, WrittenJob};
@@ -46,7 +46,7 @@ pub struct Refusal {
 impl Client {
     /// How far a job is, at this moment. [`ClientError::NotFound`] says that GitHub did not find it in three tries.
     pub fn job_state(&self, repository: Repository, id: JobId, ear: &Ear) -> Result<JobState, ClientError> {
-        let call = repository_call(GET_JOB, repository, &format!("/actions/jobs/{id}"), &[]).polled();
+        let call = repository_call(GET_JOB, repository, &format!("/actions/jobs/{id}")).polled();
         let answer = self.call(&call, ear)?;
         let written: WrittenJob = answer.json()?;
         let state = written.state(repository.owner, repository.repo);
@@ -66,7 +66,7 @@ impl Client {
     ) -> Result<Vec<JobState>, ClientError> {
         let below = format!("/actions/runs/{id}/jobs?filter=latest&per_page=100");
         let mut states = Vec::new();
-        self.pages(repository_call(LIST_RUN_JOBS, repository, &below, &[]).polled(), ear, |page| {
+        self.pages(repository_call(LIST_RUN_JOBS, repository, &below).polled(), ear, |page| {
             let written: WrittenJobs = page.json()?;
             for job in written.jobs {
                 let state = job.state(repository.owner, repository.repo);
@@ -106,7 +106,7 @@ impl Client {
     ) -> Result<Cancellation, ClientError> {
         let refusal =
             |status, message, permission| Ok(Cancellation::Refused(Refusal { status, message, permission }));
-        match self.call(&repository_call(name, repository, below, &[]), ear) {
+        match self.call(&repository_call(name, repository, below), ear) {
             Ok(_) => Ok(Cancellation::Accepted),
             // A run that hangs before its queue is a conflict too. Only these words tell them apart.
             Err(ClientError::Conflict { message, .. })
@@ -123,26 +123,12 @@ impl Client {
 
     /// Whether the credentials can see a repository at all: well if so, else the error that says why not.
     pub fn see_repository(&self, repository: Repository, ear: &Ear) -> Result<(), ClientError> {
-        self.call(&repository_call(GET_REPOSITORY, repository, "", &[]), ear).map(drop)
+        self.call(&repository_call(GET_REPOSITORY, repository, ""), ear).map(drop)
     }
 }
 
-pub(crate) fn repository_call<'a>(
-    name: CallName,
-    repository: Repository<'a>,
-    below: &str,
-    expected: &'static [u16],
-) -> Call<'a> {
-    let target = Target::Path(format!("{}{below}", repository.path()));
-    Call {
-        name,
-        target,
-        subject: Subject::Repository(repository),
-        body: None,
-        expected,
-        is_polled: false,
-        is_dispensable: false,
-    }
+pub(crate) fn repository_call<'a>(name: CallName, repository: Repository<'a>, below: &str) -> Call<'a> {
+    Call::new(name, format!("{}{below}", repository.path()), Subject::Repository(repository))
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::address::{scope_path, segment};
 use crate::answer::Answer;
-use crate::client::{Call, Client, Target};
+use crate::client::{Call, Client};
 use crate::credentials::Subject;
 use crate::error::{CallName, ClientError};
 
@@ -86,7 +86,7 @@ pub struct RunnerDownload {
 impl Client {
     /// A new right to register runners in `scope`.
     pub fn registration_token(&self, scope: &Scope, ear: &Ear) -> Result<RegistrationToken, ClientError> {
-        let answer = self.call(&runners_call(REGISTRATION_TOKEN, scope, "/registration-token", &[]), ear)?;
+        let answer = self.call(&runners_call(REGISTRATION_TOKEN, scope, "/registration-token"), ear)?;
         let written: WrittenToken = answer.json()?;
         if written.token.is_empty() {
             return Err(answer.nonsense("it holds no token"));
@@ -99,7 +99,7 @@ impl Client {
     pub fn runner(&self, scope: &Scope, name: &str, ear: &Ear) -> Result<Option<Runner>, ClientError> {
         // Servers that do not know the filter answer with all runners, so every page is looked at, whatever was asked for.
         let query = format!("?name={}&per_page=100", segment(name));
-        self.pages(runners_call(LIST_RUNNERS, scope, &query, &[]), ear, |page| {
+        self.pages(runners_call(LIST_RUNNERS, scope, &query), ear, |page| {
             let page: WrittenRunners = page.json()?;
             let found = page.runners.into_iter().find(|runner| runner.name == name);
             Ok(match found {
@@ -113,7 +113,8 @@ impl Client {
 
     /// Removes a runner by its id.
     pub fn remove_runner(&self, scope: &Scope, id: u64, ear: &Ear) -> Result<Removal, ClientError> {
-        let answer = self.call(&runners_call(DELETE_RUNNER, scope, &format!("/{id}"), &[404, 422]), ear)?;
+        let answer =
+            self.call(&runners_call(DELETE_RUNNER, scope, &format!("/{id}")).expecting(&[404, 422]), ear)?;
         // The status counts: GitHub's words for a busy runner differ.
         match answer.status.as_u16() {
             204 => Ok(Removal::Removed),
@@ -142,28 +143,14 @@ impl Client {
     /// The runner programs that GitHub offers to `scope`. Entries without address, file name or version are left out. It is asked for a few
     /// seconds only: runners can be made without.
     pub fn downloads(&self, scope: &Scope, ear: &Ear) -> Result<Vec<RunnerDownload>, ClientError> {
-        let call = runners_call(LIST_DOWNLOADS, scope, "/downloads", &[]).polled().dispensable();
+        let call = runners_call(LIST_DOWNLOADS, scope, "/downloads").polled().dispensable();
         let answer = self.call(&call, ear)?;
         Ok(downloads(&answer)?.into_iter().filter_map(WrittenDownload::checked).collect())
     }
 }
 
-pub(crate) fn runners_call<'a>(
-    name: CallName,
-    scope: &'a Scope,
-    below: &str,
-    expected: &'static [u16],
-) -> Call<'a> {
-    let target = Target::Path(format!("{}/actions/runners{below}", scope_path(scope)));
-    Call {
-        name,
-        target,
-        subject: Subject::Runners(scope),
-        body: None,
-        expected,
-        is_polled: false,
-        is_dispensable: false,
-    }
+pub(crate) fn runners_call<'a>(name: CallName, scope: &'a Scope, below: &str) -> Call<'a> {
+    Call::new(name, format!("{}/actions/runners{below}", scope_path(scope)), Subject::Runners(scope))
 }
 
 fn downloads(answer: &Answer) -> Result<Vec<WrittenDownload>, ClientError> {
