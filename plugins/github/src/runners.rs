@@ -129,15 +129,23 @@ impl Client {
     /// itself is proof, so any error means that the runner may still get a job.
     pub fn fence(&self, scope: &Scope, name: &str, ear: &Ear) -> Result<Fence, ClientError> {
         let Some(runner) = self.runner(scope, name, ear)? else { return Ok(Fence::NotListed) };
-        self.fence_by_id(scope, RunnerId(runner.id), ear)
-    }
-
-    /// The same for a runner whose number is known, in one call.
-    pub fn fence_by_id(&self, scope: &Scope, id: RunnerId, ear: &Ear) -> Result<Fence, ClientError> {
-        Ok(match self.remove_runner(scope, id.0, ear)? {
+        Ok(match self.remove_runner(scope, runner.id, ear)? {
             Removal::Removed | Removal::AlreadyGone => Fence::Removed,
             Removal::Busy => Fence::Busy,
         })
+    }
+
+    /// The same for a runner whose number is known, in one call; in two where GitHub does not find it.
+    pub fn fence_by_id(&self, scope: &Scope, id: RunnerId, ear: &Ear) -> Result<Fence, ClientError> {
+        match self.remove_runner(scope, id.0, ear)? {
+            Removal::Removed => Ok(Fence::Removed),
+            Removal::Busy => Ok(Fence::Busy),
+            Removal::AlreadyGone => {
+                // Who may not see the scope's runners is answered the same.
+                self.call(&runners_call(LIST_RUNNERS, scope, "?per_page=1"), ear)?;
+                Ok(Fence::Removed)
+            }
+        }
     }
 
     /// The runner programs that GitHub offers to `scope`. Entries without address, file name or version are left out. It is asked for a few

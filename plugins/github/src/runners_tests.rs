@@ -151,6 +151,21 @@ fn only_the_removal_itself_is_proof() {
 }
 
 #[test]
+fn a_runner_that_is_hidden_is_not_gone() {
+    let check = |script: Vec<Step>, expected: Option<Fence>| {
+        let server = Server::new(script.clone());
+        let fence = server.client().fence_by_id(&repository(), RunnerId(9), &Ear::deaf());
+        assert_eq!(fence.ok(), expected, "{script:?}");
+        assert_eq!(server.lines().len(), script.len());
+    };
+    check(vec![answer(204, "")], Some(Fence::Removed));
+    check(vec![answer(422, "{}")], Some(Fence::Busy));
+    check(vec![answer(404, "{}"), list(&[])], Some(Fence::Removed));
+    check(vec![answer(404, "{}"), answer(403, "{}")], None);
+    check(vec![answer(404, "{}"); 4], None);
+}
+
+#[test]
 fn the_runner_programs_are_read() {
     let entry = |os: &str, filename: &str| {
         json!({
