@@ -185,10 +185,14 @@ impl Client {
         let mut is_renewed = false;
         loop {
             retry.excuse(self.hold(&ledger, call, ear)?);
+            let asked_at = Instant::now();
             let authorization = self.authorization(call, ear)?;
+            // A token is a call of its own.
+            retry.excuse(asked_at.elapsed());
             if ledger.paused_until().is_some() {
                 continue;
             }
+            let tried_at = Instant::now();
             let error = match self.attempt(call, &ledger, &authorization, ear) {
                 Ok(answer) => return Ok(answer),
                 Err(ClientError::Limited { limit, wait, .. }) => {
@@ -205,6 +209,7 @@ impl Client {
             }
             let Some(wait) = retry.wait_after(&error, Instant::now()) else { return Err(error) };
             debug!(call:% = call.name, error:% = error, wait:? = wait; "github call is tried again");
+            self.delayed(tried_at.elapsed() + wait);
             if is_cut(ear, wait) {
                 return Err(ClientError::Cut { call: call.name });
             }
@@ -220,6 +225,13 @@ impl Client {
         }
         let cut = |_| ClientError::Cut { call: call.name };
         ledger.hold(ear, &self.limits, self.observer.as_deref()).map_err(cut)
+    }
+
+    /// Tells the observer that a call takes longer.
+    pub(crate) fn delayed(&self, by: Duration) {
+        if let Some(observer) = &self.observer {
+            observer.delayed(by);
+        }
     }
 
     fn attempt(

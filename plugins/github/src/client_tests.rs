@@ -290,6 +290,31 @@ fn the_observer_hears_every_try() {
 }
 
 #[test]
+fn the_observer_hears_what_repeats_cost() {
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<Duration>>);
+    impl CallObserver for Seen {
+        fn called(&self, _: CallName, _: Option<u16>, _: Duration) {}
+
+        fn delayed(&self, by: Duration) {
+            self.0.lock().unwrap().push(by);
+        }
+    }
+    let seen = Arc::new(Seen::default());
+    let server = Server::new([Step::Drop, answer(500, "{}"), answer(500, "{}"), answer(200, "{}")]);
+    let wait = Duration::from_millis(40);
+    let limits = Limits { github_retry_first: wait, github_retry_most: wait, ..quick_limits() };
+    let client = Client::new(&access(&server.url()), &limits).unwrap().observed_by(seen.clone());
+    let began_at = Instant::now();
+    see(&client).unwrap();
+    let took = began_at.elapsed();
+    let delays = seen.0.lock().unwrap();
+    // The first one was repeated at once.
+    assert!(delays.len() == 3 && delays[1..].iter().all(|delay| *delay >= wait / 2), "{delays:?}");
+    assert!(delays.iter().sum::<Duration>() < took + wait, "{delays:?}");
+}
+
+#[test]
 fn what_an_operator_must_mend_is_named() {
     let new = |change: &dyn Fn(&mut GithubAccess)| {
         let mut access = access("https://api.github.com");

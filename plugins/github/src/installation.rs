@@ -142,7 +142,10 @@ impl Client {
         let mut taken = loop {
             // Whoever has it may wait for the App's own rate limit.
             self.hold(&own_ledger, call, ear)?;
-            match app.take(call.subject, ear, Instant::now() + limit) {
+            let waits_since = Instant::now();
+            let answer = app.take(call.subject, ear, waits_since + limit);
+            self.delayed(waits_since.elapsed());
+            match answer {
                 Heard::Done(taken) => break taken,
                 Heard::Cut => return Err(ClientError::Cut { call: call.name }),
                 Heard::TooSlow if own_ledger.paused_until().is_some() => {}

@@ -3,6 +3,7 @@
 use std::thread;
 
 use anklet_plugin_api::job::RunId;
+use anklet_plugin_api::limits::Limits;
 use anklet_plugin_api::section::GithubAccess;
 use fake_github::keys::APP_KEY;
 use serde_json::{Value, json};
@@ -69,6 +70,18 @@ fn a_token_serves_until_shortly_before_its_end() {
     let app = client(&server, Some(7), None);
     (0..2).for_each(|_| see(&app).unwrap());
     check(&server, &[ASK_FOR_TOKEN, ("GET /repos/Octo/r", "A"), ASK_FOR_TOKEN, ("GET /repos/Octo/r", "B")]);
+}
+
+/// The wait for a token is none of the call's own time.
+#[test]
+fn a_call_is_repeated_however_long_its_token_took() {
+    let limited = Step::Answer(429, vec![("Retry-After", "3".into())], "{}".into());
+    let server = Server::new([limited, token("A", 59), answer(500, "{}"), answer(200, "{}")]);
+    let access = GithubAccess { token: None, app: Some(app(APP_KEY, Some(7))), ..access(&server.url()) };
+    let limits = Limits { github_retry_total: Duration::from_millis(2_500), ..quick_limits() };
+    see(&Client::new(&access, &limits).unwrap()).unwrap();
+    let ask = ("GET /repos/Octo/r", "A");
+    check(&server, &[ASK_FOR_TOKEN, ASK_FOR_TOKEN, ask, ask]);
 }
 
 #[test]

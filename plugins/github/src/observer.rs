@@ -15,6 +15,12 @@ pub trait CallObserver: Send + Sync {
         let _ = (resource, standing);
     }
 
+    /// A call takes so much longer than one that goes well: a try has failed and the next one comes after a wait, or another thread had to be waited
+    /// for. Told before the wait for the next try.
+    fn delayed(&self, by: Duration) {
+        let _ = by;
+    }
+
     /// A call waits, on this thread, for the end of a rate limit, for so long; told again with the difference if that becomes longer.
     fn paused(&self, by: Duration) {
         let _ = by;

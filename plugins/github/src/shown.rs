@@ -21,7 +21,7 @@ pub struct ShownStatus {
 }
 
 impl ShownStatus {
-    /// For the plugin of that name, which is idle. The deadline that it gave its heartbeat moves by as long as calls wait.
+    /// For the plugin of that name, which is idle. The deadline that it gave its heartbeat moves by as long as calls wait or are repeated.
     pub fn new(plugin: &PluginName, report: &Arc<dyn Report>, heartbeats: &Heartbeats) -> Self {
         Self {
             plugin: plugin.clone(),
@@ -46,6 +46,11 @@ impl CallObserver for ShownStatus {
     fn budget(&self, resource: &str, standing: Standing) {
         let Standing { limit, remaining, .. } = standing;
         self.report.count(&self.plugin, &Fact::Budget { resource, limit, remaining });
+    }
+
+    fn delayed(&self, by: Duration) {
+        // The step in hand counts on calls that go well; each of them ends by its own limit.
+        self.heartbeats.defer(&self.plugin, by);
     }
 
     fn paused(&self, by: Duration) {
