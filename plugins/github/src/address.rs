@@ -97,6 +97,14 @@ impl Base {
         }
     }
 
+    /// The domains that the host lies in, the nearest first.
+    pub(crate) fn domains(&self) -> impl Iterator<Item = &str> {
+        let host = self.origin.host.as_str();
+        let is_number = host.starts_with('[') || host.parse::<IpAddr>().is_ok();
+        let dots = host.match_indices('.').filter(move |_| !is_number);
+        dots.filter_map(move |(place, _)| host.get(place + 1..)).filter(|domain| !domain.is_empty())
+    }
+
     /// Whether calls never leave this machine, or are not encrypted: no proxy is asked then.
     pub(crate) fn is_direct(&self) -> bool {
         let host = self.origin.host.trim_matches(['[', ']']);
@@ -189,6 +197,16 @@ mod tests {
             "",
         ] {
             assert!(base.follow(refused).is_err(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_host_lies_in_its_domains() {
+        let domains =
+            |url: &str| Base::parse(url).unwrap().domains().map(ToOwned::to_owned).collect::<Vec<_>>();
+        assert_eq!(domains("https://GHE.corp.example:8443/api/v3"), ["corp.example", "example"]);
+        for alone in ["https://ghe", "https://10.0.0.1", "https://[::1]", "https://ghe."] {
+            assert_eq!(domains(alone), Vec::<String>::new(), "{alone}");
         }
     }
 

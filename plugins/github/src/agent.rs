@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use ureq::Agent;
 use ureq::config::{Config, RedirectAuthHeaders};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Proxy};
 
 use crate::address::Base;
 
@@ -48,7 +48,7 @@ impl AgentMaker {
             .max_response_header_size(BUFFER_BYTES)
             .max_idle_connections(MOST_IDLE_CONNECTIONS)
             .max_idle_connections_per_host(MOST_IDLE_CONNECTIONS);
-        if base.is_direct() {
+        if base.is_direct() || is_spared(base) {
             config = config.proxy(None);
         }
         Ok(Self(config.build()))
@@ -57,6 +57,13 @@ impl AgentMaker {
     pub(crate) fn make(&self) -> Agent {
         Agent::new_with_config(self.0.clone())
     }
+}
+
+/// Whether `NO_PROXY` names a domain that the host lies in. The agent itself takes a name without a dot or star before it for one host alone, where
+/// other programs mean all below it too.
+fn is_spared(base: &Base) -> bool {
+    let Some(proxy) = Proxy::try_from_env() else { return false };
+    base.domains().any(|domain| domain.parse().is_ok_and(|uri| proxy.is_no_proxy(&uri)))
 }
 
 fn certificates(path: &Path) -> Result<RootCerts, String> {
