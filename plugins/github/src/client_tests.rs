@@ -9,7 +9,7 @@ use anklet_plugin_api::stop::stop;
 use super::*;
 use crate::address::Repository;
 use crate::error::Silence;
-use crate::testing::{Asked, PATIENCE, Server, Step, access, answer, quick_limits};
+use crate::testing::{Asked, HALF_AN_ANSWER, PATIENCE, Server, Step, access, answer, quick_limits};
 
 const REPOSITORY: Repository = Repository { owner: "o", repo: "r" };
 
@@ -54,8 +54,18 @@ fn trouble_is_waited_out() {
     let is_ok = |result: &Result<(), ClientError>| result.is_ok();
     check(vec![well()], is_ok, 1);
     check(vec![answer(502, "<html>"), answer(500, "{}"), answer(503, ""), well()], is_ok, 4);
-    check(vec![Step::Drop, Step::Drop, Step::HalfAnAnswer, well()], is_ok, 4);
+    check(vec![Step::Drop, Step::Drop, HALF_AN_ANSWER, well()], is_ok, 4);
     check(vec![answer(404, "{}"), well()], is_ok, 2);
+    // Wherever an answer breaks off.
+    for half in [
+        "HTTP/1.1 2",
+        "HTTP/1.1 200 OK\r\nContent-",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{\"a",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    ] {
+        check(vec![Step::Half(half), well()], is_ok, 2);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Server, Step, answer};
+use crate::testing::{HALF_AN_ANSWER, Server, Step, answer};
 
 fn organization() -> Scope {
     Scope::Organization { owner: "o".into() }
@@ -47,7 +47,7 @@ fn one_call_makes_a_runner_in_each_scope() {
 fn a_lost_answer_shows_in_the_next_one() {
     let taken =
         || answer(409, json!({ "message": "Already exists - A runner with the name *** already exists." }));
-    let server = Server::new([Step::HalfAnAnswer, taken()]);
+    let server = Server::new([HALF_AN_ANSWER, taken()]);
     assert!(matches!(ask(&server, &organization(), &["a"]), Ok(JitAnswer::NameTaken)));
     assert_eq!(server.lines().len(), 2);
 }

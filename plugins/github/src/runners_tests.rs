@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Server, Step, answer};
+use crate::testing::{HALF_AN_ANSWER, Server, Step, answer};
 
 fn repository() -> Scope {
     Scope::Repository { owner: "o".into(), repo: "r".into() }
@@ -41,7 +41,7 @@ fn a_registration_token_is_asked_for_in_each_scope() {
 
 #[test]
 fn a_lost_answer_to_a_registration_is_asked_for_again() {
-    let server = Server::new([Step::HalfAnAnswer, answer(201, r#"{"token":"B"}"#)]);
+    let server = Server::new([HALF_AN_ANSWER, answer(201, r#"{"token":"B"}"#)]);
     let token = server.client().registration_token(&repository(), &Ear::deaf()).unwrap();
     assert_eq!((token.token.reveal(), token.expires_at), ("B", None));
 }

@@ -24,11 +24,14 @@ pub(crate) enum Step {
     Answer(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// Closes the connection without an answer.
     Drop,
-    /// Sends half an answer and closes.
-    HalfAnAnswer,
+    /// Sends the beginning of an answer and closes.
+    Half(&'static str),
     /// Never answers, and keeps the connection open.
     Hang,
 }
+
+/// Half an answer.
+pub(crate) const HALF_AN_ANSWER: Step = Step::Half("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"tok");
 
 /// An answer without headers of its own.
 pub(crate) fn answer(status: u16, body: impl ToString) -> Step {
@@ -165,8 +168,8 @@ fn serve(
                 }
                 let _ = writer.write_all(&[format!("{head}\r\n").as_bytes(), &body].concat());
             }
-            Some(Step::HalfAnAnswer) => {
-                let _ = writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"tok");
+            Some(Step::Half(answer)) => {
+                let _ = writer.write_all(answer.as_bytes());
                 let _ = stream.shutdown(Shutdown::Both);
                 return;
             }
