@@ -255,9 +255,10 @@ impl Redeliverer {
 
     /// Asks for what has not arrived, oldest first; how many that were. Where it is too much for one look, what was asked for less often comes first.
     fn ask_for_failed(&self, progress: &mut Progress, known: &mut Known) -> Result<usize, Cut> {
-        let mut due: Vec<_> = progress.failed.clone().into_iter().collect();
-        sort_by_key(&mut due, |(_, failed)| (failed.n_asked, failed.since, failed.id));
-        due.truncate(MOST_REDELIVERIES);
+        let mut all: Vec<_> = progress.failed.iter().collect();
+        sort_by_key(&mut all, |(_, failed)| (failed.n_asked, failed.since, failed.id));
+        all.truncate(MOST_REDELIVERIES);
+        let mut due: Vec<_> = all.into_iter().map(|(guid, failed)| (guid.clone(), failed.clone())).collect();
         sort_by_key(&mut due, |(_, failed)| (failed.since, failed.id));
         let mut n_asked = 0;
         for (guid, failed) in due {
@@ -348,6 +349,8 @@ impl Redeliverer {
 /// What was seen of the log in this look, which goes from the newest delivery to the oldest.
 #[derive(Default)]
 struct Seen {
+    /// Events that arrived when they were sent again, so that their older tries are of no interest. Those that arrived at once are not kept: they are
+    /// nearly all, and have no older try.
     delivered: BTreeSet<String>,
     /// The last try of each event that failed.
     last_tries: BTreeMap<String, u64>,
@@ -358,7 +361,9 @@ impl Seen {
         let Delivery { id, guid, delivered_at, is_ok, is_job, is_redelivery, .. } = delivery;
         if is_ok {
             progress.failed.remove(&guid);
-            self.delivered.insert(guid);
+            if is_redelivery {
+                self.delivered.insert(guid);
+            }
             return;
         }
         if !is_job || self.delivered.contains(&guid) {

@@ -340,3 +340,30 @@ fn a_garbled_answer_is_no_refusal() {
     bench.look();
     assert_eq!((bench.n_sent_again("g0"), bench.n_missing()), (1, 0));
 }
+
+/// A look holds little, however many deliveries it reads: of those that arrived it keeps only what was sent again.
+#[test]
+fn a_look_keeps_nothing_of_what_arrived_at_once() {
+    let delivery = |id: u64, guid: &str, is_ok, is_redelivery| Delivery {
+        id,
+        guid: guid.to_owned(),
+        delivered_at: Moment(1_000_000),
+        is_ok,
+        is_job: true,
+        action: "queued".to_owned(),
+        is_redelivery,
+    };
+    let (mut seen, mut progress) = (Seen::default(), Progress::read(None, Moment(0)));
+    for id in 10..8_000 {
+        seen.take_in(delivery(id, &format!("g{id}"), true, false), &mut progress);
+    }
+    assert_eq!((seen.delivered.len(), seen.last_tries.len()), (0, 0));
+    // Newest first, as the log is: the second try of one event arrived, that of another did not.
+    for (id, guid, is_ok, is_redelivery) in
+        [(5, "a", true, true), (4, "b", false, true), (3, "b", false, false), (2, "a", false, false)]
+    {
+        seen.take_in(delivery(id, guid, is_ok, is_redelivery), &mut progress);
+    }
+    let failed: Vec<_> = progress.failed.iter().map(|(guid, failed)| (guid.as_str(), failed.id)).collect();
+    assert_eq!(failed, [("b", 4)]);
+}
