@@ -18,7 +18,8 @@ const HEAD_BYTES: usize = 64 << 10;
 const TAIL_BYTES: usize = 1 << 20;
 /// The most that is read after the child's end: more than any pipe holds, so that all of its own words are heard.
 const FINAL_BYTES: usize = 2 << 20;
-const BUFFER_BYTES: usize = 64 << 10;
+/// What is read at once: on the stack of its thread, since the heap would keep it wherever such a thread has run.
+const BUFFER_BYTES: usize = 8 << 10;
 
 /// What a stream carried: its beginning and its end.
 #[derive(Debug, Default)]
@@ -80,7 +81,7 @@ impl Pipes {
 
     /// Serves the pipes until the child has ended; standard output and standard error.
     pub(crate) fn serve(mut self) -> io::Result<(Captured, Captured)> {
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let mut buffer = [0; BUFFER_BYTES];
         let mut n_written = 0;
         while !self.wait()? {
             if let Some((stdin, bytes)) = &mut self.input
