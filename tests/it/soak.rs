@@ -18,8 +18,9 @@ const CHECKPOINTS: [usize; 3] = [100, 1_000, 10_000];
 const N_AT_ONCE: usize = 20;
 /// What memory may have grown since the first checkpoint, in percent.
 const GROWTH_LIMIT: u64 = 10;
-/// And beside that, in KiB: what a look at the hook's log takes for a moment when it is at its longest, which the allocator keeps.
-const LONGEST_LOOK: u64 = 2 << 10;
+/// One heap for all threads, and no freed pieces that each thread keeps for itself: what glibc keeps in that way fills up over thousands of jobs, to a bound
+/// that goes with the number of threads, and would hide what the process itself holds. The service on Linux runs with both; other C libraries know neither.
+const ONE_HEAP: [&str; 2] = ["MALLOC_ARENA_MAX=1", "GLIBC_TUNABLES=glibc.malloc.tcache_count=0"];
 /// How long connections that are kept for a next call may stay.
 const SETTLING: Duration = Duration::from_secs(90);
 
@@ -71,7 +72,7 @@ fn soak(world: &World, redis: Option<&Server>, config: &str) {
     let temporary = world.home.path().join("tmp");
     fs::create_dir(&temporary).unwrap();
     let mut command = bare("/usr/bin/env");
-    command.arg("LOG_LEVEL=INFO").arg(format!("TMPDIR={}", temporary.display()));
+    command.arg("LOG_LEVEL=INFO").arg(format!("TMPDIR={}", temporary.display())).args(ONE_HEAP);
     command.arg(env!("CARGO_BIN_EXE_anklet"));
     let anklet = world.start_with(&config, command);
     let soak = Soak { world, redis, anklet };
@@ -89,7 +90,7 @@ fn soak(world: &World, redis: Option<&Server>, config: &str) {
         assert!(kept.iter().all(|n_kept| *n_kept == n_jobs as u64), "{kept:?} of {n_jobs} ended jobs");
         let (first_held, first_memory) = first.get_or_insert_with(|| (soak.held(), memory));
         assert_eq!(&held, first_held, "after {n_jobs} jobs");
-        let most = *first_memory + *first_memory * GROWTH_LIMIT / 100 + LONGEST_LOOK;
+        let most = *first_memory + *first_memory * GROWTH_LIMIT / 100;
         assert!(memory <= most, "{first_memory} KiB after the first jobs, then {memory} KiB");
     }
     soak.anklet.stop();
