@@ -193,3 +193,60 @@ impl PluginMetrics {
 
 /// Shared by the daemon, its plugins and the pages.
 pub(crate) type SharedMetrics = Arc<Metrics>;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const N_REPORTS: u32 = 200_000;
+    /// A job makes about a hundred reports: so dear, they would be ten milliseconds of it.
+    const DEAREST: Duration = Duration::from_micros(100);
+
+    fn handler(name: &PluginName) -> PluginMetrics {
+        PluginMetrics {
+            name: name.clone(),
+            kind: "github".to_owned(),
+            role: Some(Role::Handler),
+            owner: "acme".to_owned(),
+            repo: None,
+            status: Status::Running,
+            status_since: Moment::now(),
+            n_vms: 0,
+            successful: Runs::default(),
+            failed: Runs::default(),
+            canceled: Runs::default(),
+        }
+    }
+
+    /// What a report of each kind costs while nobody looks.
+    #[test]
+    #[ignore = "long: see tests/long"]
+    fn a_report_costs_next_to_nothing() {
+        let metrics = Metrics::default();
+        let plugin = PluginName::new("HANDLER");
+        metrics.lock().insert(0, handler(&plugin));
+        let (template, took) = ("c0847bc9-5d2d-4dbc-ba6a-240f7ff08032", Duration::from_millis(7));
+        let facts = [
+            ("a stage", Fact::Stage { template, stage: "cloning", took }),
+            ("a call of GitHub", Fact::GithubCall(Some(200))),
+            ("a budget", Fact::Budget { resource: "core", limit: 5_000, remaining: 4_000 }),
+        ];
+        let each = |what: &str, report: &dyn Fn()| {
+            let began_at = Instant::now();
+            (0..N_REPORTS).for_each(|_| report());
+            let cost = began_at.elapsed() / N_REPORTS;
+            println!("{what}: {cost:?}");
+            assert!(cost < DEAREST, "{what} costs {cost:?}");
+        };
+        for (what, fact) in &facts {
+            each(what, &|| metrics.count(&plugin, fact));
+        }
+        each("a verb of the store", &|| metrics.store_verb("claim", took, false));
+        each("a status", &|| metrics.status(&plugin, Status::Idle));
+        each("the end of a job", &|| {
+            metrics.ended(&plugin, &Conclusion::Success, "https://github.com/acme/app")
+        });
+    }
+}

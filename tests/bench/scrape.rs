@@ -1,6 +1,9 @@
 //! What a scrape costs: the processor time of a busy process that nobody scrapes, and of the same when Prometheus' page is read each
 //! second, in turns; then of one scrape, by reading the page as fast as it comes. A receiver, two handlers, a queue that never ends, Linux.
 //!
+//! Also how many reports a job makes, and what it costs the process in all. What one report costs is told by
+//! `cargo test --release -p anklet --bin anklet -- --ignored --nocapture a_report_costs_next_to_nothing`.
+//!
 //! `cargo build --release --workspace && cargo bench --bench scrape [SECONDS]`
 
 #![allow(
@@ -40,16 +43,26 @@ fn main() {
     }
     assert!(world.github.wait_webhooks_sent(LIMIT), "every job is in the queue");
     let port = metrics_port(&anklet);
-    println!("two handlers, {n_jobs} jobs at first, the log at DEBUG; a page of {} bytes", scrape(port));
+    let first_page = scrape(port);
+    let n_page_bytes = first_page.len();
+    println!("two handlers, {n_jobs} jobs at first, the log at DEBUG; a page of {n_page_bytes} bytes");
+    let (n_ended_before, mut unscraped) = (n_ended(&world), (Duration::ZERO, 0));
     for _ in 0..N_TURNS {
         for scraped in [false, true] {
             let (spent, n_ended) = turn(&world, anklet.pid(), scraped.then_some(port), seconds);
+            if !scraped {
+                unscraped = (unscraped.0 + spent, unscraped.1 + n_ended);
+            }
             let share = spent.as_secs_f64() / seconds as f64 * 100.0;
             let how = if scraped { "scraped each second" } else { "not scraped" };
             println!("  {how:20} {share:5.2} % of a core over {seconds} s, {n_ended} jobs ended");
         }
     }
     assert!(n_ended(&world) < n_jobs, "the queue did not end");
+    let n_reports = n_reports(&scrape(port)) - n_reports(&first_page);
+    println!("  {:.0} reports a job", n_reports / (n_ended(&world) - n_ended_before).max(1) as f64);
+    let per_job = unscraped.0 / u32::try_from(unscraped.1.max(1)).unwrap();
+    println!("  {per_job:.2?} of a core's time for a job, where nobody scrapes");
     let before = processor_time(anklet.pid());
     let begun_at = Instant::now();
     (0..N_SCRAPES).for_each(|_| {
@@ -99,11 +112,31 @@ fn metrics_port(anklet: &support::Anklet) -> u64 {
     started.0["port"].as_u64().unwrap()
 }
 
-/// Reads Prometheus' page; how many bytes came.
-fn scrape(port: u64) -> usize {
+/// How many reports are in a page's counters: each counts one, and each call of GitHub tells what is left of its limit too. Changes of a plugin's
+/// status, a handful a job, are not counted anywhere.
+fn n_reports(page: &str) -> f64 {
+    let of_line = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let n_each = match series.split('{').next()? {
+            "anklet_github_requests_total" => 2.0,
+            "anklet_stage_duration_seconds_count"
+            | "anklet_store_verb_duration_seconds_count"
+            | "anklet_vms_started_total"
+            | "anklet_jobs_completed_total"
+            | "anklet_jobs_given_back_total"
+            | "anklet_runs_cancelled_total" => 1.0,
+            _ => return None,
+        };
+        Some(n_each * value.parse::<f64>().ok()?)
+    };
+    page.lines().filter_map(of_line).sum()
+}
+
+/// Reads Prometheus' page.
+fn scrape(port: u64) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
-    let mut page = Vec::new();
-    stream.read_to_end(&mut page).unwrap();
-    page.len()
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
 }
