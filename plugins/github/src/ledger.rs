@@ -29,8 +29,8 @@ pub(crate) struct Ledger(Mutex<Inside>);
 struct Inside {
     standings: BTreeMap<String, Standing>,
     pause: Option<Pause>,
-    /// Secondary limits in a row of which GitHub did not say how long they last.
-    n_untold: u32,
+    /// Limits in a row, no call that was well between them.
+    n_limits: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,22 +70,23 @@ impl Ledger {
     /// GitHub has refused a call for a limit; `wait` is what it said of its end.
     pub(crate) fn limited(&self, limit: RateLimit, wait: Option<Duration>, limits: &Limits) {
         let mut inside = self.lock();
-        let wait = wait.unwrap_or_else(|| {
-            // Calls that were under way when the pause began hear of the same limit.
-            if inside.n_untold == 0 || !inside.is_paused() {
-                inside.n_untold += 1;
-            }
-            let factor = 2u32.saturating_pow(inside.n_untold - 1);
-            limits.secondary_limit_first.saturating_mul(factor).min(limits.secondary_limit_most)
-        });
-        inside.pause(limit, wait.max(LEAST_PAUSE));
+        // Calls that were under way when the pause began hear of the same limit.
+        if inside.n_limits == 0 || !inside.is_paused() {
+            inside.n_limits += 1;
+        }
+        let factor = 2u32.saturating_pow(inside.n_limits - 1);
+        let grown = |first: Duration| first.saturating_mul(factor).min(limits.secondary_limit_most);
+        // What was told may be over before the limit is: whoever presses on is locked out.
+        let wait =
+            wait.map_or_else(|| grown(limits.secondary_limit_first), |told| told.max(grown(LEAST_PAUSE)));
+        inside.pause(limit, wait);
     }
 
     /// A call was not refused: limits no longer follow each other. One that was under way when a pause began says nothing of that.
     pub(crate) fn well(&self) {
         let mut inside = self.lock();
         if !inside.is_paused() {
-            inside.n_untold = 0;
+            inside.n_limits = 0;
         }
     }
 
@@ -232,6 +233,19 @@ mod tests {
         assert_eq!(wait(&ledger), 60);
         ledger.limited(RateLimit::Secondary, Some(Duration::from_secs(7)), &limits);
         check_left(&ledger, Some(60));
+    }
+
+    #[test]
+    fn a_limit_that_outlasts_what_was_told_is_not_pressed() {
+        let limits = Limits::default();
+        let ledger = Ledger::default();
+        let wait = |told: u64| {
+            ledger.0.lock().unwrap().pause = None;
+            ledger.limited(RateLimit::Primary, Some(Duration::from_secs(told)), &limits);
+            ledger.paused_until().unwrap().duration_since(Instant::now()).as_secs() + 1
+        };
+        assert_eq!([0, 1, 1, 30, 0].map(wait), [1, 2, 4, 30, 16]);
+        assert_eq!((0..20).map(|_| wait(0)).max(), Some(900));
     }
 
     #[test]
