@@ -76,7 +76,8 @@ impl Answer {
             404 => ClientError::NotFound { call, message, permission: self.permission() },
             409 => ClientError::Conflict { call, message },
             422 => ClientError::Unprocessable { call, message },
-            500.. => ClientError::Server { call, status, message },
+            // 408 is a timeout on GitHub's side.
+            408 | 500.. => ClientError::Server { call, status, message },
             _ => self.nonsense(format!("status {status}: {message}")),
         }
     }

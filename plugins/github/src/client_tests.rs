@@ -56,6 +56,7 @@ fn trouble_is_waited_out() {
     check(vec![answer(502, "<html>"), answer(500, "{}"), answer(503, ""), well()], is_ok, 4);
     check(vec![Step::Drop, Step::Drop, HALF_AN_ANSWER, well()], is_ok, 4);
     check(vec![answer(404, "{}"), well()], is_ok, 2);
+    check(vec![answer(408, ""), well()], is_ok, 2);
     // Wherever an answer breaks off.
     for half in [
         "HTTP/1.1 2",

@@ -83,7 +83,7 @@ pub enum ClientError {
     Server {
         /// Which call.
         call: CallName,
-        /// 500 and above.
+        /// 408, or 500 and above.
         status: u16,
         /// GitHub's words.
         message: String,
