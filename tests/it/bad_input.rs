@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::http::{deliver, queued, send, webhook};
 use crate::queue;
-use crate::support::{LIMIT, REPO, SECRET, TAG, TEMPLATE, World};
+use crate::support::{LIMIT, Line, REPO, SECRET, TAG, TEMPLATE, World};
 
 /// A row: what is sent, the status, a word of the answer, and the delivery that the log must name, if any.
 struct Row {
@@ -125,7 +125,8 @@ fn the_largest_ids_are_kept() {
     for id in [id, (1 << 53) + 1] {
         assert_eq!(deliver(world.port, &queued(id, "app")).0, 200);
         assert_eq!(queue::spot(&world, id).as_deref(), Some("queued"));
-        assert!(anklet.lines().iter().any(|line| line.0["workflowJobID"] == json!(id)));
+        let is_it = |line: &Line| line.0["workflowJobID"] == json!(id);
+        anklet.wait_lines("the id in the log", |lines| lines.iter().any(is_it));
     }
     let mut too_large = queued(1, "app");
     too_large["workflow_job"]["id"] = json!(1.5e300);

@@ -18,8 +18,7 @@ fn n_calls(world: &World, word: &str) -> usize {
 /// The first line of this message: its level, the job's address, and what it says of the reason.
 #[track_caller]
 fn said(anklet: &Anklet, message: &str) -> (String, String, String) {
-    anklet.wait_message(message);
-    let line = anklet.lines().into_iter().find(|line| line.message() == message).unwrap();
+    let line = anklet.line(message);
     let text = |key: &str| line.0[key].as_str().unwrap_or_default().to_owned();
     (text("level"), text("workflowJobURL"), text("reason"))
 }
@@ -164,7 +163,7 @@ fn without_the_permission_runs_are_cancelled_without_a_word() {
     anklet.wait_messages("sent cancel workflow run", 2);
     let warning = "`explain_cancellations`: GitHub lets the App write no checks; runs are cancelled without a word to their developers";
     assert_eq!(count(&anklet, warning), 1);
-    let line = anklet.lines().into_iter().find(|line| line.message() == warning).unwrap();
+    let line = anklet.line(warning);
     assert!(line.0["error"].as_str().unwrap().contains("checks=write"), "{line:?}");
     assert!(checks(&world).is_empty());
     anklet.stop();

@@ -45,10 +45,9 @@ fn deleted(world: &World) -> Vec<String> {
     calls.filter(|name| !name.starts_with("anklet-vm-")).collect()
 }
 
+#[track_caller]
 fn bytes_of(anklet: &Anklet) -> String {
-    let lines = anklet.lines();
-    let line = lines.iter().find(|line| line.message() == "insufficient space on host").unwrap();
-    line.0["error"].as_str().unwrap().to_owned()
+    anklet.line("insufficient space on host").0["error"].as_str().unwrap().to_owned()
 }
 
 #[test]

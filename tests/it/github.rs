@@ -143,9 +143,7 @@ fn every_form_of_a_limit_is_waited_out() {
 
 /// The address of the page that shows the plugins' statuses.
 fn page_of(anklet: &Anklet) -> String {
-    let lines = anklet.lines();
-    let line = lines.iter().find(|line| line.message() == "metrics server started").unwrap();
-    format!("http://127.0.0.1:{}/metrics/v1?format=json", line.0["port"])
+    format!("http://127.0.0.1:{}/metrics/v1?format=json", anklet.line("metrics server started").0["port"])
 }
 
 /// The status of each handler, as that page shows it.

@@ -128,9 +128,7 @@ fn a_group_that_is_not_there_is_no_try_of_the_job() {
         .replace("limits: {", "limits: {host_avoid_most: 0.2, job_hold_most: 0.2, ");
     let anklet = world.start(&config);
     let job = world.github.create_job(world.job());
-    anklet.wait_message("job given back");
-    let lines = anklet.lines();
-    let given_back = lines.iter().find(|line| line.message() == "job given back").unwrap();
+    let given_back = anklet.line("job given back");
     assert!(
         given_back.0["error"].as_str().unwrap().contains("no runner group \"Later\" in acme"),
         "{given_back:?}"
@@ -330,10 +328,7 @@ fn too_many_labels_end_in_a_cancelled_run() {
         [template.as_str(), tag.as_str()].into_iter().chain(many.iter().map(String::as_str)).collect();
     let job = world.github.create_job(JobSpec::new(REPO, &labels));
     assert_eq!(world.github.wait_completed(job, LIMIT).conclusion.as_deref(), Some("cancelled"));
-    anklet.wait_message("job has attempts > max attempts, cancelling it");
-    let lines = anklet.lines();
-    let said =
-        lines.iter().find(|line| line.message() == "job has attempts > max attempts, cancelling it").unwrap();
+    let said = anklet.line("job has attempts > max attempts, cancelling it");
     assert!(
         said.0["reasons"].as_str().unwrap().contains("1 to 100 labels, and this job asks for 103"),
         "{said:?}"

@@ -13,9 +13,7 @@ use fake_github::JobSpec;
 use crate::support::{Anklet, LIMIT, REPO, World};
 
 pub(crate) fn port_of(anklet: &Anklet) -> u64 {
-    let lines = anklet.lines();
-    let line = lines.iter().find(|line| line.message() == "metrics server started").unwrap();
-    line.0["port"].as_u64().unwrap()
+    anklet.line("metrics server started").0["port"].as_u64().unwrap()
 }
 
 pub(crate) fn get(port: u64, path: &str) -> (u16, String) {

@@ -321,6 +321,13 @@ impl Anklet {
         self.wait_lines(message, |lines| lines.iter().any(|line| line.message() == message));
     }
 
+    /// The first line of this message, once it is there: what the program has done may be seen elsewhere before what it says of it.
+    #[track_caller]
+    pub(crate) fn line(&self, message: &str) -> Line {
+        self.wait_message(message);
+        self.lines().into_iter().find(|line| line.message() == message).unwrap()
+    }
+
     #[track_caller]
     pub(crate) fn wait_messages(&self, message: &str, n_wanted: usize) {
         self.wait_lines(message, |lines| {

@@ -36,10 +36,9 @@ fn claims(anklet: &Anklet) -> Vec<u64> {
     found.map(|line| line.0["attempts"].as_u64().unwrap()).collect()
 }
 
+#[track_caller]
 fn error_of(anklet: &Anklet, message: &str) -> String {
-    let lines = anklet.lines();
-    let line = lines.iter().find(|line| line.message() == message).unwrap();
-    line.0["error"].as_str().unwrap().to_owned()
+    anklet.line(message).0["error"].as_str().unwrap().to_owned()
 }
 
 fn succeeds(world: &World, anklet: &Anklet, job: fake_github::JobId) {
