@@ -33,7 +33,12 @@ struct Inside {
     records: BTreeMap<VmName, VmRecord>,
     is_drained: bool,
     n_ledger_failures: usize,
+    /// Whether before or after, and what.
+    beside_read: Option<(bool, Act)>,
 }
+
+/// What somebody else does.
+type Act = Box<dyn FnOnce() + Send>;
 
 impl FakeHost {
     /// A host with room for `n_slots` VMs and an empty ledger.
@@ -49,6 +54,18 @@ impl FakeHost {
     /// The next `n` uses of the ledger fail.
     pub fn fail_ledger(&self, n: usize) {
         self.lock().n_ledger_failures = n;
+    }
+
+    /// Somebody does this just before the ledger is read next, or just after.
+    pub fn beside_next_read(&self, is_before: bool, act: impl FnOnce() + Send + 'static) {
+        self.lock().beside_read = Some((is_before, Box::new(act)));
+    }
+
+    fn act_beside_read(&self, is_before: bool) {
+        let act = self.lock().beside_read.take_if(|(when, _)| *when == is_before);
+        if let Some((_, act)) = act {
+            act();
+        }
     }
 
     /// The VMs that hold a slot now.
@@ -162,7 +179,10 @@ impl Host for FakeHost {
     }
 
     fn records(&self) -> Result<Vec<VmRecord>, HostError> {
-        Ok(self.ledger("read")?.records.values().cloned().collect())
+        self.act_beside_read(true);
+        let records = self.ledger("read")?.records.values().cloned().collect();
+        self.act_beside_read(false);
+        Ok(records)
     }
 }
 

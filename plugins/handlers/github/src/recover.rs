@@ -1,11 +1,13 @@
 //! At the start: what an earlier life of this handler left behind is finished, watched on or undone, before anything new is taken.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use log::{error, info, warn};
 
-use anklet_plugin_api::host::RunningVm;
+use anklet_plugin_api::host::{HostError, RunningVm};
 use anklet_plugin_api::job::Phase;
+use anklet_plugin_api::name::VmName;
 use anklet_plugin_api::report::Status;
 use anklet_plugin_api::sorted::{map_of, sort_by_key};
 use anklet_plugin_api::store::{Claim, Counted};
@@ -49,19 +51,49 @@ impl Worker {
         for record in &ledger {
             // What is in work somewhere on this host has its record there, or will have it.
             let is_in_work = self.desk.is_in_hand(&record.vm) || self.host.is_reserved(record.vm.as_str());
-            if !records.contains_key(&record.vm) && !is_in_work {
+            // Whoever has just forgotten it had it in work until the ledger had forgotten it too.
+            if !records.contains_key(&record.vm) && !is_in_work && self.is_in_ledger(&record.vm) {
                 warn!(vmName:% = record.vm; "the store has lost the record of a VM; it is written back from the ledger");
                 let record = with_the_worst_assumed(record);
                 let _ = self.patiently(ear, |store| store.put_vm(None, &record))?;
                 records.insert(record.vm.clone(), record);
             }
         }
-        for record in records.values().filter(|record| !ledger.iter().any(|known| known.vm == record.vm)) {
-            if let Err(error) = self.host.record(record) {
-                error!(vmName:% = record.vm, error:% = error; "cannot write the ledger file");
-            }
+        for vm in self.write_down(&records, &ledger, ear)? {
+            records.remove(&vm);
         }
         Ok(records.into_values().collect())
+    }
+
+    /// Writes what only the store has into the ledger. Answers what was forgotten meanwhile: whoever forgets a VM does so in the store first, so
+    /// that the ledger may have got back what it had just lost for good.
+    fn write_down(
+        &self,
+        records: &BTreeMap<VmName, VmRecord>,
+        ledger: &[VmRecord],
+        ear: &anklet_plugin_api::ear::Ear<'_>,
+    ) -> Result<Vec<VmName>, Unanswered> {
+        let has = |known: &[VmRecord], vm: &VmName| known.iter().any(|record| record.vm == *vm);
+        let told = |vm: &VmName, written: Result<(), HostError>| {
+            if let Err(error) = written {
+                error!(vmName:% = vm, error:% = error; "cannot write the ledger file");
+            }
+        };
+        let mut written: Vec<VmName> = records.keys().filter(|vm| !has(ledger, vm)).cloned().collect();
+        if written.is_empty() {
+            return Ok(written);
+        }
+        written.iter().for_each(|vm| told(vm, self.host.record(&records[vm])));
+        let Ok(stored) = self.patiently(ear, |store| store.vms(self.host.id()))? else {
+            return Ok(Vec::new());
+        };
+        written.retain(|vm| !has(&stored, vm));
+        written.iter().for_each(|vm| told(vm, self.host.forget(vm)));
+        Ok(written)
+    }
+
+    fn is_in_ledger(&self, vm: &VmName) -> bool {
+        self.host.records().is_ok_and(|records| records.iter().any(|record| record.vm == *vm))
     }
 
     /// Deals with the records of an earlier life. A handler has one claim at most: that is seen through, perhaps for hours, once all other records

@@ -1,5 +1,7 @@
 //! Whose VM records a handler and its janitor see to.
 
+use std::sync::Arc;
+
 use anklet_plugin_api::fake::memory::Verb;
 use anklet_plugin_api::host::Host;
 use anklet_plugin_api::limits::Limits;
@@ -53,6 +55,29 @@ fn the_ledgers_records_of_another_queue_are_left_alone() {
     assert_eq!(world.only_vm(), theirs.vm);
     assert_eq!(world.host.records().unwrap(), [theirs]);
     assert!(world.store.vms(&HostId::new("host")).unwrap().is_empty(), "it is in another store");
+}
+
+/// A VM is forgotten, in the store first, while somebody compares store and ledger: neither gets it back from the other.
+#[test]
+fn what_is_forgotten_during_a_look_stays_forgotten() {
+    for is_stored in [true, false] {
+        let world = World::new(short());
+        let record = record(&world, &world.section.queue);
+        world.host.record(&record).unwrap();
+        if is_stored {
+            world.store.put_vm(None, &record).unwrap();
+        }
+        let (store, host) = (Arc::clone(&world.store), world.host.clone());
+        // The store was looked at before. If it had forgotten the VM by then, the ledger does so when it has been looked at, too.
+        world.host.beside_next_read(is_stored, move || {
+            store.remove_vm(&record.vm).unwrap();
+            host.forget(&record.vm).unwrap();
+        });
+        let life = world.start();
+        assert!(world.host.records().unwrap().is_empty(), "the ledger; stored: {is_stored}");
+        assert!(world.store.vms(&HostId::new("host")).unwrap().is_empty(), "the store; stored: {is_stored}");
+        life.stop();
+    }
 }
 
 /// Another host's records are not ours to clean up. When nothing was heard of it for long, the queue forgets them, and people are told what may be left.
