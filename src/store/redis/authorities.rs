@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use log::{debug, warn};
 use rustls::RootCertStore;
 
-/// The system's certificates as PEM, read once; none if it has none that can be used: then no server is trusted.
+/// The system's certificates as PEM, read once; none if it has none that can be used: then those count that are built in.
 pub(super) fn of_the_system() -> Option<Vec<u8>> {
     static READ: LazyLock<Option<Vec<u8>>> = LazyLock::new(read);
     READ.clone()
@@ -28,7 +28,7 @@ fn read() -> Option<Vec<u8>> {
     }
     if pem.is_empty() {
         warn!(
-            "the system has no certificates that can be read; without them or a `ca_file` no Redis server is trusted"
+            "the system has no certificates that can be read; Redis servers need one of a public authority, or `ca_file`"
         );
         return None;
     }

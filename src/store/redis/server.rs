@@ -33,7 +33,7 @@ impl fmt::Display for Node {
 /// Opens connections.
 pub(super) struct Server {
     settings: RedisSettings,
-    /// PEM certificates to trust; none where nothing is checked, or where the system has none and no server is trusted.
+    /// PEM certificates to trust; none where nothing is checked, or only those count that are built in.
     ca: Option<Vec<u8>>,
 }
 
