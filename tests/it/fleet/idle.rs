@@ -44,6 +44,35 @@ fn an_idle_fleet_asks_little() {
     anklet.stop();
 }
 
+/// Ten hosts of two handlers and a receiver: what they ask grows with the hosts, each as above, and with nothing else.
+#[test]
+#[ignore = "long: see tests/long"]
+fn twenty_idle_handlers_ask_little() {
+    const N_HOSTS: u32 = 10;
+    let world = World::new();
+    let fleet = Fleet::new(&world);
+    let hosts: Vec<_> = (0..N_HOSTS).map(|_| Host::new()).collect();
+    let start = |(n, host): (usize, &Host)| {
+        let mut plugins = vec![handler(&format!("A{n}")), handler(&format!("B{n}"))];
+        plugins.extend((n == 0).then(|| receiver("RECEIVER", world.port)));
+        let config = fleet.config(&host.home, &plugins);
+        host.start(&config.replace("claim_seconds: 20\n", "").replace("idle_look: 1, ", ""), 2)
+    };
+    let anklets: Vec<_> = hosts.iter().enumerate().map(start).collect();
+    let lines = listen(fleet.redis.port);
+    let settled_at = sent_at(&lines[0]) + 5.0;
+    let settled: Vec<_> = lines.iter().filter(|line| sent_at(line) > settled_at).collect();
+    let per_second = |n: usize| n as f64 / (MINUTE.as_secs_f64() - 5.0);
+    let n_sent = settled.iter().filter(|line| !line.contains(" lua]")).count();
+    println!(
+        "20 handlers on {N_HOSTS} hosts send {:.1} commands a second; with what scripts do inside the server {:.1}",
+        per_second(n_sent),
+        per_second(settled.len()),
+    );
+    assert!(per_second(n_sent) <= f64::from(N_HOSTS), "{settled:#?}");
+    anklets.into_iter().for_each(crate::support::Anklet::stop);
+}
+
 /// How many commands there are of each kind: its name, and the names of what a script is given.
 fn kinds(lines: &[&String]) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
